@@ -1,0 +1,33 @@
+# make setup   a virtual environment in .venv with everything that development needs
+# make check   lint, formatting and types
+# make test    the tests that CI runs
+# make docs    what is generated in the documents: docs/cli.md, the README's file map
+
+VENV ?= .venv
+BASE_PYTHON ?= python3
+# The virtual environment's Python where there is one, else whichever is on the path.
+PYTHON ?= $(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,$(BASE_PYTHON))
+
+.PHONY: setup check format test test-all docs
+
+setup:
+	test -x $(VENV)/bin/python || $(BASE_PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+
+check:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+format:
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+test:
+	$(PYTHON) -m pytest -m "not slow"
+
+test-all:
+	$(PYTHON) -m pytest
+
+docs:
+	$(PYTHON) docs/make.py

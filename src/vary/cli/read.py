@@ -1,0 +1,173 @@
+"""`vary read`: files in, text, Markdown or JSON out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vary.cli import console
+from vary.cli.writing import SUFFIXES, OutputError, Write, open_output
+from vary.errors import InputError
+
+if TYPE_CHECKING:
+    from vary.outputs.document import Document
+
+__all__ = ["add_parser", "run"]
+
+DESCRIPTION = """\
+Reads page images and PDFs.  The result goes to standard output, or with -o to one file per document;
+messages go to standard error and name the file.  The exit code is 0 only if every page is ok or blank;
+a file that fails does not keep the others from being read.
+"""
+
+EPILOG = """\
+examples:
+  vary read page.png
+  vary read report.pdf --pages 1-3,7 --format markdown
+  vary read scans/ letter.jpg -o texts
+  vary read page.png -o page.json
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "read",
+        help="read page images and PDFs",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help="an image, a PDF, or a folder of them")
+    add(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="a folder, for one STEM.txt, .md or .json per document; or, for a single document, a file with "
+        "such an ending; a name that is taken gets a number (STEM-2.txt)",
+    )
+    add(
+        "--format",
+        choices=list(SUFFIXES),
+        help="what to write (default: what the ending of OUT says, else text); JSON on standard output is "
+        "one document a line",
+    )
+    add("--task", metavar="TASK", help="a task that the checkpoint knows (default: its first)")
+    add("--prompt", metavar="TEXT", help="the exact words to ask the model, instead of a task's")
+    add(
+        "--pages", metavar="RANGE", help="pages of each file, counted from 1, such as 1-3,7,9- (default: all)"
+    )
+    add("--dpi", type=console.positive_number, metavar="N", help="resolution of PDF pages (default: 200)")
+    console.add_model_options(parser)
+    add("--batch-size", type=console.positive_int, metavar="N", help="windows that are read at once")
+    add("--max-new-tokens", type=console.positive_int, metavar="N", help="longest answer per window")
+    add("--password", metavar="TEXT", help="opens encrypted PDFs; other users of the machine may see it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read every file, write every result; the exit code says whether every page was read."""
+    from vary.inputs.pages import expand_sources
+
+    format_name = args.format or _format_of_ending(args.output)
+    options = _reader_options(args)
+    sources = expand_sources(args.files)
+    write = open_output(args.output, SUFFIXES[format_name], len(sources))
+    all_good, done = True, 0
+    try:
+        for source, document in _read_each(args, sources, options):
+            done += 1
+            if document is None:
+                all_good = False
+                continue
+            all_good &= _report(source, document)
+            _store(write, source, _rendered(document, format_name, on_stdout=args.output is None))
+    except OutputError as error:
+        console.complain(f"{error}; files not read: {len(sources) - done}")
+        return console.EXIT_FAILED
+    return console.EXIT_OK if all_good else console.EXIT_FAILED
+
+
+def _format_of_ending(out: str | None) -> str:
+    """The format that the ending of OUT stands for, where it names a file; else text."""
+    if out is not None and not Path(out).is_dir():
+        for name, suffix in SUFFIXES.items():
+            if out.endswith(suffix):
+                return name
+    return "text"
+
+
+def _reader_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of `Reader.read` that the user gave; what is not given stays the reader's to decide."""
+    from vary.inputs.page_range import parse_page_range
+
+    try:
+        parse_page_range(args.pages)
+    except InputError as error:
+        raise console.UsageError(str(error)) from error
+    names = ("task", "prompt", "pages", "dpi", "batch_size", "max_new_tokens", "password")
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
+def _read_each(
+    args: argparse.Namespace, sources: list[Path], options: dict[str, Any]
+) -> Iterator[tuple[Path, Document | None]]:
+    """Each source with its document, or with None where the file as a whole cannot be read, which is said."""
+    console.quiet_libraries()
+    from vary.reader import Reader
+
+    reader = Reader.load(args.model, device=args.device)
+    for number, source in enumerate(sources, start=1):
+        label = f"{source.name} ({number}/{len(sources)})" if len(sources) > 1 else source.name
+        document: Document | None = None
+        try:
+            with console.progress_bar(label, "page") as progress:
+                document = reader.read(source, progress=progress, **options)
+        except InputError as error:
+            _complain_of(source, str(error))
+        yield source, document
+
+
+def _complain_of(source: Path, message: str, page: int | None = None) -> None:
+    """Say what is wrong with a file or one of its pages, naming each once."""
+    from vary.inputs.pages import source_name
+
+    name = f"{source_name(source)}: "
+    message = message.removeprefix(name)
+    if page is not None:
+        name += f"page {page}: "
+        message = message.removeprefix(f"page {page}: ")
+    console.complain(name + message)
+
+
+def _report(source: Path, document: Document) -> bool:
+    """Say which pages were not read well; True if there are none."""
+    for page in document.pages:
+        if not page.ok:
+            _complain_of(source, page.message or f"{page.status}", page.number)
+    if not document.pages:
+        _complain_of(source, "no page was read")
+    return document.ok
+
+
+def _rendered(document: Document, format_name: str, *, on_stdout: bool) -> str:
+    """The document in the format, ending in a newline unless it is empty; on stdout JSON is one line."""
+    if format_name == "json":
+        text = document.to_json(indent=None if on_stdout else 2)
+    else:
+        text = document.markdown() if format_name == "markdown" else document.text
+    return f"{text}\n" if text and not text.endswith("\n") else text
+
+
+def _store(write: Write, source: Path, text: str) -> None:
+    """Write a result; where its file cannot be written, print it instead, so that the reading is not lost."""
+    try:
+        write(source, text)
+    except OutputError as error:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        raise OutputError(f"{source}: {error}; its result went to standard output instead") from error

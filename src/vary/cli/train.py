@@ -1,0 +1,120 @@
+"""`vary train`: recipes that write, graft and tune; today stage 1, the vocabulary."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from vary.errors import MissingDependencyError
+
+__all__ = ["add_parser", "run"]
+
+EPILOG = """\
+examples:
+  vary train vocabulary --paint corpus.txt --validation heldout.txt --out runs/nano --steps 10000
+  vary train vocabulary --shards data/lines --out runs/nano --init-from runs/older/model
+  vary train vocabulary --resume --out runs/nano --paint corpus.txt
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Registers the command."""
+    parser = subparsers.add_parser(
+        "train", help="train a model", description="Trains models of the Vary family.", allow_abbrev=False
+    )
+    recipes = parser.add_subparsers(dest="recipe", required=True, metavar="RECIPE", title="recipes")
+    vocabulary = recipes.add_parser(
+        "vocabulary",
+        help="write a vision vocabulary with a small decoder (stage 1)",
+        description="Stage 1: everything is trained, on lines from shards or painted on the fly.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = vocabulary.add_argument
+    add("--preset", default="vary-nano", help="the model to build (default: %(default)s)")
+    add("--init-from", type=Path, metavar="DIR", help="start with the weights of this model")
+    add("--out", type=Path, required=True, metavar="DIR", help="the run's folder")
+    add("--resume", action="store_true", help="go on from the newest checkpoint in --out")
+    data = vocabulary.add_mutually_exclusive_group(required=True)
+    data.add_argument("--shards", type=Path, nargs="+", metavar="DIR", help="folders of `vary synth text`")
+    data.add_argument("--paint", nargs="+", metavar="CORPUS", help="paint lines from these text files")
+    add("--languages", default="en", help="of the corpus to paint, such as en,zh (default: %(default)s)")
+    add("--validation", nargs="+", metavar="CORPUS", help="held-out text files, for error rates while training")
+    add("--vocabulary", type=Path, metavar="FILE", help="a .tiktoken file of characters (default: vary-nano's)")
+    for name, kind, what in NUMBERS:
+        add(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=what)
+    add("--precision", choices=("bf16", "fp16", "no"), help="of the arithmetic (default: bf16)")
+    add("--compile", action="store_true", help="compile encoder and decoder; pays in long runs")
+
+
+NUMBERS: tuple[tuple[str, Any, str], ...] = (
+    ("steps", int, "optimizer steps"),
+    ("batch_pixels", int, "pixel columns per batch"),
+    ("max_width", int, "leave out wider lines, pixels"),
+    ("learning_rate", float, "its peak"),
+    ("warmup_steps", int, "steps of linear rise"),
+    ("decay_fraction", float, "last share of the run in which the rate falls"),
+    ("ctc_weight", float, "weight of the CTC loss"),
+    ("seed", int, "of weights and data"),
+    ("workers", int, "processes that make data"),
+    ("log_every", int, "steps between rows of the log"),
+    ("save_every", int, "steps between checkpoints"),
+    ("evaluate_every", int, "steps between validations"),
+)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains; progress goes to stderr."""
+    try:
+        import accelerate  # noqa: F401 - asked first, so that its absence is said before anything is built
+    except ImportError as error:
+        raise MissingDependencyError(
+            "training needs packages that are not installed: pip install 'vary-toy[train]'"
+        ) from error
+    from dataclasses import replace
+
+    from vary.assets import nano_vocabulary
+    from vary.datagen.text import TextEngineConfig
+    from vary.evaluation.metrics import edit_distance
+    from vary.model.modeling import VaryForConditionalGeneration
+    from vary.training.plots import plot_log
+    from vary.training.recipes import VocabularyRecipe, line_format, train_vocabulary
+    from vary.training.validation import VALIDATION_FAMILIES, LineValidation, validation_lines
+
+    languages = tuple(args.languages.split(","))
+    numbers = {name: value for name, _, _ in NUMBERS if (value := getattr(args, name)) is not None}
+    if args.precision:
+        numbers["precision"] = args.precision
+    recipe = VocabularyRecipe(
+        preset=args.preset,
+        init_from=args.init_from,
+        shards=tuple(args.shards or ()),
+        compile=args.compile,
+        **numbers,
+    )
+    if args.paint:
+        paint = TextEngineConfig(
+            corpus=tuple(args.paint), languages=languages, seed=recipe.seed, exclude_fonts=VALIDATION_FAMILIES
+        )
+        recipe = replace(recipe, paint=paint)
+    vocabulary = args.vocabulary or nano_vocabulary()
+    validate: Any = None
+    if args.validation:
+        lines = validation_lines(TextEngineConfig(corpus=tuple(args.validation), languages=languages))
+
+        def validate(model: VaryForConditionalGeneration) -> dict[str, float]:
+            return LineValidation(lines, line_format(model, vocabulary), edit_distance)(model)
+
+    train_vocabulary(
+        recipe,
+        args.out,
+        vocabulary,
+        resume=args.resume,
+        evaluate=validate,
+        progress=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    plot_log(args.out / "log.csv", args.out / "loss.png")
+    return 0

@@ -1,0 +1,209 @@
+"""What is written on a page: running text, and made-up strings so that no character stays rare.
+
+A `Writer` yields paragraphs for one page.  About four in five are corpus text; the rest are random words, numbers,
+dates, prices, identifiers, addresses, capitals, accented words and strings of punctuation.
+"""
+
+from __future__ import annotations
+
+import string
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vary.datagen.corpus import Corpus, Paragraph, is_han
+
+__all__ = ["LATIN_ALPHABET", "Writer", "allowed_text"]
+
+_TYPOGRAPHIC = "–—‘’“”„…•†‹›€™œŒ"  # noqa: RUF001
+_LATIN_MARKS = "¡¢£¥§©«®°±²³¶·¹»¼½¾¿×÷ªºµ"  # noqa: RUF001
+_ACCENTED = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞßàáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿ"
+LATIN_ALPHABET = frozenset(
+    "".join(map(chr, range(0x20, 0x7F))) + _TYPOGRAPHIC + "‚‡‰′″ﬁﬂ" + _LATIN_MARKS + _ACCENTED  # noqa: RUF001
+)
+"""The characters that English pages may show; paragraphs with others are passed over."""
+
+_ACCENTS_OF = {
+    base: [c for c in _ACCENTED if unicodedata.normalize("NFD", c)[0] == base] for base in string.ascii_letters
+}
+_ACCENTS_OF.update({"s": ["ß"], "d": ["ð"], "D": ["Ð"], "t": ["þ"]})
+_CHINESE_MARKS = "，。、；：？！（）《》“”‘’「」『』【】—…·～％￥＋－＝／＆＠＃"  # noqa: RUF001
+_MONTHS = "January February March April May June July August September October November December".split()
+_ENDINGS = ("com", "org", "net", "io", "edu", "co.uk", "de", "gov", "info", "html", "pdf", "py", "txt", "md", "png")
+
+
+def allowed_text(text: str, language: str) -> bool:
+    """Whether `text` has only characters of the language's alphabet (any, for Chinese: the fonts decide)."""
+    return language == "zh" or LATIN_ALPHABET.issuperset(text)
+
+
+@dataclass
+class Writer:
+    """Paragraphs in `language` for one page; every draw comes from `rng`."""
+
+    corpus: Corpus
+    language: str
+    rng: np.random.Generator
+    made_up_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        self._curly = self.rng.random() < 0.3
+        self._pool = self.corpus.paragraphs[self.language]
+        self._kinds: tuple[tuple[float, Callable[[], str]], ...] = (
+            (0.16, self._random_words),
+            (0.20, self._figures),
+            (0.14, self._code),
+            (0.08, self._capitals),
+            (0.08, self._title_case),
+            (0.10, self._accented_words),
+            (0.16, self._any_characters),
+            (0.08, self._punctuated),
+        )
+
+    def paragraph(self, length: int) -> Paragraph:
+        """A paragraph; made-up ones have about `length` characters, those of the corpus their own length."""
+        if self.rng.random() >= self.made_up_share:
+            paragraph = self._pool[int(self.rng.integers(len(self._pool)))]
+            text = _curled(paragraph.text) if self._curly else paragraph.text
+            return Paragraph(text, paragraph.source, paragraph.language)
+        if self.language == "zh" and self.rng.random() < 0.6:
+            text = self._fill(length, self._chinese_characters)
+        else:
+            weights = np.array([weight for weight, _ in self._kinds])
+            kind = self._kinds[int(self.rng.choice(len(self._kinds), p=weights / weights.sum()))][1]
+            text = self._fill(length, kind)
+        return Paragraph(unicodedata.normalize("NFC", text), "made-up", self.language)
+
+    def _fill(self, length: int, piece: Callable[[], str]) -> str:
+        pieces: list[str] = []
+        size = 0
+        while size < length:
+            pieces.append(piece())
+            size += len(pieces[-1]) + 1
+        return " ".join(pieces)
+
+    # the kinds of made-up text: each returns one or a few words
+
+    def _pick(self, options: Sequence[str]) -> str:
+        return options[int(self.rng.integers(len(options)))]
+
+    def _number(self, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high))
+
+    def _word(self) -> str:
+        """A word of the corpus, as it stands there."""
+        for _ in range(8):
+            words = self._pick_paragraph().split()
+            word = words[self._number(0, len(words))]
+            if len(word) <= 20:
+                return word
+        return "word"
+
+    def _letters(self) -> str:
+        """A word of the corpus without its punctuation, at least one letter or digit."""
+        for _ in range(8):
+            letters = "".join(c for c in self._word() if c.isalnum() and c.isascii())
+            if letters:
+                return letters
+        return "a"
+
+    def _pick_paragraph(self) -> str:
+        return self._pool[self._number(0, len(self._pool))].text
+
+    def _random_words(self) -> str:
+        return self._word()
+
+    def _capitals(self) -> str:
+        return self._word().upper() if not self._odd_upper() else self._letters().upper()
+
+    def _odd_upper(self) -> bool:
+        return self.language != "en"
+
+    def _title_case(self) -> str:
+        return self._letters().capitalize()
+
+    def _accented_words(self) -> str:
+        letters = list(self._letters())
+        for place, letter in enumerate(letters):
+            if _ACCENTS_OF.get(letter) and self.rng.random() < 0.35:
+                letters[place] = self._pick(_ACCENTS_OF[letter])
+        return "".join(letters)
+
+    def _chinese_characters(self) -> str:
+        pool = [c for c in self._pick_paragraph() if is_han(c)] or ["中"]
+        count = self._number(2, 12)
+        text = "".join(self._pick(pool) for _ in range(count))
+        return text + (self._pick(_CHINESE_MARKS) if self.rng.random() < 0.6 else "")
+
+    def _any_characters(self) -> str:
+        """A string in which every printable ASCII character, and now and then a typographic one, is equally likely."""
+        characters = string.digits + string.ascii_letters + string.punctuation
+        rare = self.rng.random() < 0.3
+        pool = _TYPOGRAPHIC + _LATIN_MARKS + _ACCENTED if rare else characters
+        return "".join(self._pick(pool) for _ in range(self._number(1, 5 if rare else 9)))
+
+    def _punctuated(self) -> str:
+        opening, closing = self._pick(("()", "[]", "{}", "<>", "“”", "‘’", '""', "''", "«»", "**", "``", "__", "||"))
+        ending = self._pick((".", ",", ";", ":", "!", "?", "...", "…", " –", " —", "::", "", "", " -", " &", " /", " +"))  # noqa: RUF001
+        return f"{opening}{self._word()}{closing}{ending}"
+
+    def _figures(self) -> str:
+        number = self._number
+        value = 10 ** self.rng.uniform(0, 6)
+        kinds: tuple[Callable[[], str], ...] = (
+            lambda: str(number(0, 10 ** number(1, 9))),
+            lambda: f"{value:,.2f}",
+            lambda: self._pick("$€£¥") + f"{value:,.{self._pick('02')}f}",
+            lambda: f"{value / 10**4:.{number(0, 4)}f}%",
+            lambda: f"{number(1, 32):02d}{self._pick('./-')}{number(1, 13):02d}{self._pick('./-')}{number(1900, 2040)}",
+            lambda: f"{number(1900, 2040)}-{number(1, 13):02d}-{number(1, 32):02d}",
+            lambda: f"{number(1, 32)} {self._pick(_MONTHS)} {number(1500, 2040)}",
+            lambda: f"{self._pick(_MONTHS)[:3]}. {number(1, 32)}, {number(1800, 2040)}",
+            lambda: f"{number(0, 24)}:{number(0, 60):02d}" + self._pick(("", " am", " pm", f":{number(0, 60):02d}")),
+            lambda: f"+{number(1, 99)} ({number(10, 999)}) {number(100, 999)}-{number(1000, 9999)}",
+            lambda: f"{number(1, 100)} {self._pick('+-×÷=<>/*')} {number(1, 1000)}",  # noqa: RUF001
+            lambda: f"({number(1, 40)})" if number(0, 2) else f"{number(1, 40)}.{number(1, 20)}.",
+            lambda: f"{number(2, 100)}{self._pick(('kg', 'cm', 'mm', 'km/h', '°C', 'MB', 'm²', 'ml', 'px', 'x', 'th'))}",
+            lambda: f"pp. {number(1, 400)}{self._pick('-–')}{number(400, 900)}",  # noqa: RUF001
+            lambda: "".join(self._pick("IVXLCDM") for _ in range(number(1, 6))) + self._pick((".", "", ")")),
+            lambda: f"[{number(1, 200)}]",
+        )
+        return kinds[number(0, len(kinds))]()
+
+    def _code(self) -> str:
+        word, number = self._letters, self._number
+        kinds: tuple[Callable[[], str], ...] = (
+            lambda: f"{word().lower()}_{word().lower()}",
+            lambda: f"{word()}.{word()}({word()})",
+            lambda: f"https://{word().lower()}.{self._pick(_ENDINGS)}/{word()}?{word()}={number(0, 999)}",
+            lambda: f"{word().lower()}@{word().lower()}.{self._pick(_ENDINGS)}",
+            lambda: f"/{word().lower()}/{word()}.{self._pick(_ENDINGS)}",
+            lambda: f"C:\\{word()}\\{word()}.{self._pick(_ENDINGS)}",
+            lambda: f"{word().lower()}[{number(0, 99)}] = {word()}",
+            lambda: f"__{word().lower()}__",
+            lambda: f"0x{number(0, 2**32):08X}" if number(0, 2) else f"{number(0, 2**40):x}",
+            lambda: f"--{word().lower()}={word()}" if number(0, 2) else f"-{self._pick(string.ascii_letters)}",
+            lambda: f"{{'{word()}': {number(0, 99)}}}" if number(0, 2) else f"<{word()}>",
+            lambda: f"if {word()} {self._pick(('==', '!=', '>=', '<', '&&', '||', '->', ':='))} {word()};",
+            lambda: f"{word().upper()}-{number(1, 99999)}",
+            lambda: f"#{word()} ${word()} ~{word()} ^{number(0, 9)} `{word()}`",
+            lambda: f"v{number(0, 12)}.{number(0, 30)}.{number(0, 9)}",
+        )
+        return kinds[number(0, len(kinds))]()
+
+
+def _curled(text: str) -> str:
+    """Straight quotes, double hyphens and dots as a typesetter would have them."""
+    out: list[str] = []
+    previous = " "
+    for character in text:
+        opening = previous in " ([{—–-/“‘"  # noqa: RUF001
+        if character == '"':
+            character = "“" if opening else "”"
+        elif character == "'":
+            character = "‘" if opening else "’"  # noqa: RUF001
+        out.append(character)
+        previous = character
+    return "".join(out).replace("--", "—")

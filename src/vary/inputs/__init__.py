@@ -1,0 +1,1 @@
+"""What comes in: page images of any source, and the reading windows that are found on them."""

@@ -1,0 +1,120 @@
+"""Where a page has ink: background, noise and local contrast made one number per pixel, and its components."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Components", "Gray", "components", "ink_strength"]
+
+Gray = NDArray[np.uint8]
+
+THRESHOLD = 128
+"""The strength from which a pixel counts as ink."""
+MIN_CONTRAST = 22
+"""Gray levels that ink differs from its background at the least."""
+NOISE_FACTOR = 4.5
+LOCAL_FRACTION = 0.36
+"""Share of the contrast found around a pixel that the pixel must reach: keeps JPEG ringing and blur out."""
+BACKGROUND_SIDE = 440
+"""The background is estimated on a page thinned out to about this many pixels on its long side ..."""
+BACKGROUND_KERNEL = 51
+"""... as a median over windows of this size, so text of up to a tenth of the page height is not background."""
+CONTRAST_CELL = 8
+
+
+class Components(NamedTuple):
+    """Connected components of the ink: `boxes` (N, 4) int32 left, top, right, bottom (exclusive), `area` (N,)."""
+
+    boxes: NDArray[np.int32]
+    area: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    """(H, W); 0 is no ink, i + 1 the component i."""
+
+    @property
+    def width(self) -> NDArray[np.int32]:
+        return self.boxes[:, 2] - self.boxes[:, 0]
+
+    @property
+    def height(self) -> NDArray[np.int32]:
+        return self.boxes[:, 3] - self.boxes[:, 1]
+
+
+def components(mask: Gray) -> Components:
+    """The 8-connected components of a mask (H, W) that is not 0 where there is ink."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_32S)
+    stats = stats[1:]
+    boxes = stats[:, :4].copy()
+    boxes[:, 2:] += boxes[:, :2]
+    return Components(boxes, stats[:, cv2.CC_STAT_AREA], labels)
+
+
+def ink_strength(gray: Gray) -> Gray:
+    """How far each pixel stands out from its background: (H, W) uint8, ink from `THRESHOLD` on.
+
+    Both dark text on light and light text on dark stand out.  Shadows go into the background, which is a
+    local median; noise raises the threshold; so does strong ink close by, which keeps its halo out.
+    """
+    background = _background(gray)
+    difference = cv2.absdiff(gray, background)
+    sigma = _noise(difference)
+    if sigma > 2.5:
+        gray = cv2.GaussianBlur(gray, (3, 3), 0)
+        difference = cv2.absdiff(gray, background)
+        sigma = _noise(difference)
+    strength = _relative(difference, sigma)
+    if _repaint_panels(gray, background, strength):
+        strength = _relative(cv2.absdiff(gray, background), sigma)
+    return strength
+
+
+def _background(gray: Gray) -> Gray:
+    height, width = gray.shape
+    step = max(1, round(max(height, width) / BACKGROUND_SIDE))
+    thin = np.ascontiguousarray(gray[::step, ::step])
+    median = cv2.medianBlur(thin, BACKGROUND_KERNEL)
+    return np.asarray(cv2.resize(median, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _noise(difference: Gray) -> float:
+    """Standard deviation of the background noise, from the median: text covers less than half of a page."""
+    return float(np.median(difference[::3, ::3])) * 1.4826
+
+
+def _relative(difference: Gray, sigma: float) -> Gray:
+    """`difference` over the local threshold, times `THRESHOLD`."""
+    height, width = difference.shape
+    cell = CONTRAST_CELL
+    padded = cv2.copyMakeBorder(difference, 0, -height % cell, 0, -width % cell, cv2.BORDER_REPLICATE)
+    rows = padded.reshape(padded.shape[0] // cell, cell, -1).max(axis=1)
+    peaks = rows.reshape(rows.shape[0], -1, cell).max(axis=2)
+    peaks = cv2.blur(cv2.dilate(peaks, np.ones((5, 5), np.uint8)), (3, 3))
+    floor = max(float(MIN_CONTRAST), NOISE_FACTOR * sigma)
+    limit = np.clip(peaks.astype(np.float32) * LOCAL_FRACTION, floor, 255).astype(np.uint8)
+    limit = cv2.resize(limit, (padded.shape[1], padded.shape[0]), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(cv2.divide(difference, limit[:height, :width], scale=THRESHOLD), dtype=np.uint8)
+
+
+def _repaint_panels(gray: Gray, background: Gray, strength: Gray) -> bool:
+    """Finds filled panels (light text on a dark bar) and writes their colour into `background`, in place."""
+    found = components((strength >= THRESHOLD).view(np.uint8))
+    width, height = found.width, found.height
+    solid = (found.area > 0.5 * width * height) & (height >= 12) & (width >= 24) & (found.area > 600)
+    changed = False
+    for index in np.flatnonzero(solid):
+        left, top, right, bottom = found.boxes[index]
+        inside = (found.labels[top:bottom, left:right] == index + 1).astype(np.uint8)
+        contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        filled = cv2.drawContours(np.zeros_like(inside), contours, -1, 1, cv2.FILLED)
+        area = int(filled.sum())
+        holes = components(filled - inside)
+        letters = int(((holes.height >= 4) & (holes.area >= 6)).sum())
+        if found.area[index] < 0.6 * area or letters < 3:
+            continue
+        colour = np.median(gray[top:bottom, left:right][inside > 0])
+        background[top:bottom, left:right][filled > 0] = np.uint8(colour)
+        changed = True
+    return changed

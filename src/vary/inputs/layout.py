@@ -1,0 +1,155 @@
+"""The order in which text lines are read, and the blocks that they form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["reading_order", "split_blocks"]
+
+LEFT, TOP, RIGHT, BOTTOM = range(4)
+Boxes = NDArray[np.float64]
+
+GUTTER = 0.7
+"""Narrowest column gutter, in letter heights."""
+
+
+def reading_order(boxes: Boxes, sizes: NDArray[np.float64]) -> list[list[int]]:
+    """Line numbers in reading order, one list per region that holds a single column.
+
+    `boxes` (N, 4) left, top, right, bottom; `sizes` (N,) letter heights.  Recursive: the best gutter is looked
+    for; lines across it (full-width headings) cut the region into bands, bands are read from top to bottom,
+    the columns of a band from left to right.
+    """
+    everything = np.arange(len(boxes))
+    regions: list[list[int]] = []
+    for part in _peel(boxes, sizes, everything):
+        regions.extend(_cut(boxes, sizes, part))
+    return regions
+
+
+def _peel(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Parts the running header and footer (one row, apart from the rest) from the body, top to bottom."""
+    rows = _rows(boxes, ids)
+    if len(rows) < 4:
+        return [ids]
+    tops = np.array([boxes[row, TOP].min() for row in rows])
+    bottoms = np.array([boxes[row, BOTTOM].max() for row in rows])
+    typical = float(np.median(sizes[ids]))
+    parts: list[list[NDArray[np.intp]]] = [[], [], []]
+    for number, row in enumerate(rows):
+        place = 1
+        if sizes[row].max() <= 1.3 * typical:
+            if number == 0 and tops[1:].min() - bottoms[0] > 1.6 * typical:
+                place = 0
+            elif number == len(rows) - 1 and tops[number] - bottoms[:-1].max() > 1.6 * typical:
+                place = 2
+        parts[place].append(row)
+    return [np.concatenate(part) for part in parts if part]
+
+
+def _cut(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp]) -> list[list[int]]:
+    if len(ids) < 2:
+        return [ids.tolist()] if len(ids) else []
+    gutter = _best_gutter(boxes, sizes, ids)
+    if gutter is None:
+        return [[int(line) for row in _rows(boxes, ids) for line in row]]
+    bands, crossing = _bands(boxes, ids, gutter)
+    regions: list[list[int]] = []
+    for band, across in zip(bands, crossing, strict=True):
+        if across:
+            regions.extend(_cut(boxes, sizes, band) if len(band) < len(ids) else [band.tolist()])
+            continue
+        for side in (boxes[band, RIGHT] <= gutter, boxes[band, RIGHT] > gutter):
+            regions.extend(_cut(boxes, sizes, band[side]))
+    return regions
+
+
+def _best_gutter(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp]) -> float | None:
+    """The x that leaves the most lines side by side, None if no two lines stand beside each other."""
+    edges = np.unique(boxes[ids, LEFT])[1:]
+    best, best_score = None, 0.0
+    for edge in edges.tolist():
+        right = boxes[ids, LEFT] >= edge - 0.01
+        before = boxes[ids, RIGHT]
+        left = (before <= edge - GUTTER * sizes[ids]) & ~right
+        if not left.any():
+            continue
+        centre = (edge + before[left].max()) / 2
+        score = _side_by_side(boxes, ids, left, right) - 0.05 * int((~left & ~right).sum())
+        if score > best_score + 0.01:
+            best, best_score = float(centre), score
+    return best
+
+
+def _side_by_side(boxes: Boxes, ids: NDArray[np.intp], left: NDArray[np.bool_], right: NDArray[np.bool_]) -> float:
+    """Lines that have a neighbour across the gutter in the same band, the smaller of both sides."""
+    order = np.argsort((boxes[ids, TOP] + boxes[ids, BOTTOM]) / 2, kind="stable")
+    band = np.cumsum((~left & ~right)[order])
+    count = int(band[-1]) + 1
+    on_left = np.bincount(band[left[order]], minlength=count)
+    on_right = np.bincount(band[right[order]], minlength=count)
+    return float(np.minimum(on_left, on_right).sum())
+
+
+def _bands(boxes: Boxes, ids: NDArray[np.intp], gutter: float) -> tuple[list[NDArray[np.intp]], list[bool]]:
+    order = ids[np.argsort((boxes[ids, TOP] + boxes[ids, BOTTOM]) / 2, kind="stable")]
+    across = (boxes[order, LEFT] < gutter) & (boxes[order, RIGHT] > gutter)
+    starts = np.flatnonzero(np.diff(across.astype(np.int8))) + 1
+    bands = np.split(order, starts)
+    return bands, [bool(across[start]) for start in (0, *starts)]
+
+
+def _rows(boxes: Boxes, ids: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Rows from top to bottom, each from left to right: lines that overlap by half of the lower one's height."""
+    rows: list[list[int]] = []
+    for line in ids[np.argsort((boxes[ids, TOP] + boxes[ids, BOTTOM]) / 2, kind="stable")].tolist():
+        if rows:
+            last = rows[-1][-1]
+            overlap = min(boxes[line, BOTTOM], boxes[last, BOTTOM]) - max(boxes[line, TOP], boxes[last, TOP])
+            low = min(boxes[line, BOTTOM] - boxes[line, TOP], boxes[last, BOTTOM] - boxes[last, TOP])
+            beside = boxes[line, LEFT] >= boxes[last, RIGHT] or boxes[line, RIGHT] <= boxes[last, LEFT]
+            if overlap > 0.5 * low and beside:
+                rows[-1].append(line)
+                continue
+        rows.append([line])
+    return [np.array(sorted(row, key=lambda line: boxes[line, LEFT]), dtype=np.intp) for row in rows]
+
+
+def split_blocks(
+    region: Sequence[int], boxes: Boxes, baselines: NDArray[np.float64], heights: NDArray[np.float64]
+) -> list[list[int]]:
+    """Cuts the lines of a region into paragraphs: wider spacing, another letter size, a first-line indent.
+
+    `heights` (N, 2): common and tall letter height of each line.
+    """
+    if not region:
+        return []
+    pitch = _pitch(region, baselines, heights)
+    column = float(boxes[list(region), RIGHT].max())
+    margin = float(np.percentile(boxes[list(region), LEFT], 30))
+    blocks = [[region[0]]]
+    for before, here in zip(region[:-1], region[1:], strict=True):
+        step = baselines[here] - baselines[before]
+        size = float(heights[[before, here], 1].mean())
+        ratio = heights[here] / np.maximum(heights[before], 1e-6)
+        resized = bool((ratio > 1.2).all() or (ratio < 1 / 1.2).all())
+        indented = 0.8 * size < boxes[here, LEFT] - boxes[before, LEFT] < 5 * size and boxes[before, LEFT] <= margin + size
+        ended = boxes[before, RIGHT] < column - 3 * size
+        hanging = len(blocks[-1]) == 1
+        beside = step < 0.5 * size
+        if beside or resized or step > 1.22 * pitch + 1 or (indented and (ended or not hanging)):
+            blocks.append([here])
+        else:
+            blocks[-1].append(here)
+    return blocks
+
+
+def _pitch(region: Sequence[int], baselines: NDArray[np.float64], heights: NDArray[np.float64]) -> float:
+    """The line spacing within paragraphs: a low percentile, as gaps between paragraphs only add."""
+    steps = np.diff(baselines[list(region)])
+    size = float(np.median(heights[list(region), 1]))
+    steps = steps[(steps > 0.9 * size) & (steps < 4 * size)]
+    return float(np.percentile(steps, 30)) if len(steps) else 2.2 * size

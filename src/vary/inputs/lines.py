@@ -1,0 +1,341 @@
+"""Text lines of a deskewed page, by geometry alone: components, segments, lines.
+
+Letters that follow each other closely make a *segment*; segments of the same row make a line unless a column
+gutter runs between them.  Nothing here knows letters, so Latin and Chinese take the same way.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vary.inputs.ink import Components, Gray
+
+__all__ = ["Group", "find_groups", "remove_rules", "text_components"]
+
+Boxes = NDArray[np.float32]
+LEFT, TOP, RIGHT, BOTTOM = range(4)
+
+REACH = 0.55
+"""A component reaches this share of its height to either side for the next one of its segment."""
+CORE = 0.25
+"""Components are linked through the middle of their height: this share is cut off above and below."""
+SURE_GAP = 1.1
+"""Gaps up to this many letter heights never are a gutter."""
+WIDE_GAP = 4.5
+"""Gaps from here on separate lines even where nothing else says so."""
+ALIGNED = 2.5
+"""Letter heights by which lines of a column may be indented."""
+GUTTER_ROWS = ((2.0, 5), (2.6, 3), (float("inf"), 2))
+"""(gap up to so many letter heights, rows on both sides that make it a gutter)."""
+LABEL_GAP = 6.0
+"""... except behind a short label at the start of a row: `1.`, a bullet."""
+LABEL_WIDTH = 3.2
+ROUNDS = 4
+"""Joining and adopting is repeated at most this often, each time with the extents of the last."""
+
+
+class Group(NamedTuple):
+    """The components of one line: `members` index the page's components, `core` marks the letters among them."""
+
+    members: NDArray[np.intp]
+    box: tuple[float, float, float, float]
+    size: float
+    """Height of the taller letters, pixels."""
+
+
+def text_components(found: Components) -> NDArray[np.bool_]:
+    """Which components may be (parts of) characters: not specks, rules, frames, blots or the scanner's shadow."""
+    page_height, page_width = found.labels.shape
+    width, height = found.width, found.height
+    limit = max(0.14 * max(page_height, page_width), min(page_height, 260))
+    usable = (np.maximum(width, height) >= 2) & (found.area >= 3) & (height <= limit)
+    thin = np.minimum(width, height) < 0.06 * np.maximum(width, height)
+    usable &= ~(thin & (np.maximum(width, height) > 40))
+    size = typical_height(height[usable], width[usable])
+    usable &= ~((width > 8 * size) & (height < 0.35 * size))
+    usable &= ~((height > 4 * size) & (width < 0.35 * size))
+    edge = (found.boxes[:, LEFT] <= 1) | (found.boxes[:, RIGHT] >= page_width - 1)
+    usable &= ~(edge & (height > 3 * size))
+    edge |= (found.boxes[:, TOP] <= 1) | (found.boxes[:, BOTTOM] >= page_height - 1)
+    usable &= ~(edge & (found.area > 0.5 * width * height) & (np.maximum(width, height) > 3 * size))
+    return usable
+
+
+def typical_height(height: NDArray[np.int32], width: NDArray[np.int32]) -> float:
+    """Height of common letters: the median over components that are no specks, at least 4 px."""
+    letters = height[(height >= 4) & (width >= 2)]
+    return max(4.0, float(np.median(letters))) if len(letters) else 4.0
+
+
+def remove_rules(strength: Gray, found: Components) -> bool:
+    """Erases long straight strokes of frames and tables from `strength` in place, so that text on them is free."""
+    width, height = found.width, found.height
+    size = typical_height(height, width)
+    long = np.maximum(width, height) > max(6 * size, 40)
+    hollow = found.area < 0.35 * width * height
+    framed = long & (hollow & (height > 2.5 * size) | (np.minimum(width, height) < 0.06 * np.maximum(width, height)))
+    changed = False
+    for index in np.flatnonzero(framed):
+        left, top, right, bottom = found.boxes[index]
+        inside = (found.labels[top:bottom, left:right] == index + 1).astype(np.uint8)
+        reach = round(max(4 * size, 30))
+        strokes = np.zeros_like(inside)
+        for kernel in ((reach, 1), (1, reach)):
+            run = cv2.morphologyEx(inside, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_RECT, kernel))
+            across = (1, max(3, round(0.6 * size)))[:: 1 if kernel[1] == 1 else -1]
+            thick = cv2.morphologyEx(run, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_RECT, across))
+            strokes |= run & ~thick
+        if not strokes.any():
+            continue
+        strokes = cv2.dilate(strokes, np.ones((3, 3), np.uint8))
+        strength[top:bottom, left:right][strokes > 0] = 0
+        changed = True
+    return changed
+
+
+def find_groups(found: Components, usable: NDArray[np.bool_]) -> list[Group]:
+    """The lines among the usable components, in no particular order."""
+    ids = np.flatnonzero(usable)
+    if not len(ids):
+        return []
+    boxes = found.boxes[ids].astype(np.float32)
+    segment = _segments(boxes, found.labels.shape)
+    heights = boxes[:, BOTTOM] - boxes[:, TOP]
+    tall = _too_tall(heights, boxes, segment)
+    if tall.any():
+        segment = _segments(boxes, found.labels.shape, without=tall)
+    line = _adopt(boxes, heights, segment)
+    line = _adopt(boxes, heights, _join_rows(boxes, heights, line), drop=True)
+    groups = []
+    order = np.argsort(line, kind="stable")
+    bounds = np.searchsorted(line[order], np.arange(line.max() + 2))
+    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        mine = order[start:stop]
+        if len(mine):
+            groups.append(_group(ids[mine], boxes[mine], heights[mine]))
+    return groups
+
+
+def _group(ids: NDArray[np.intp], boxes: Boxes, heights: NDArray[np.float32]) -> Group:
+    low, high = boxes.min(axis=0), boxes.max(axis=0)
+    size = _weighted_percentile(heights, np.minimum(boxes[:, RIGHT] - boxes[:, LEFT], 2 * heights), 0.8)
+    return Group(ids, (float(low[LEFT]), float(low[TOP]), float(high[RIGHT]), float(high[BOTTOM])), size)
+
+
+def _segments(boxes: Boxes, shape: tuple[int, int], without: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
+    """(N,) segment numbers: each component is painted as its stretched core, what touches belongs together."""
+    height = boxes[:, BOTTOM] - boxes[:, TOP]
+    width = boxes[:, RIGHT] - boxes[:, LEFT]
+    scale = 1.0 / float(np.clip(round(typical_height(height, width) / 7), 1, 4))
+    painted = np.zeros((int(shape[0] * scale) + 2, int(shape[1] * scale) + 2), np.uint8)
+    cut = np.where(height >= 4, CORE * height, 0)
+    rectangles = np.stack(
+        (
+            boxes[:, LEFT] - REACH * height,
+            boxes[:, TOP] + cut,
+            boxes[:, RIGHT] + REACH * height,
+            boxes[:, BOTTOM] - cut,
+        ),
+        axis=1,
+    )
+    rectangles = np.maximum(np.floor(rectangles * scale), 0).astype(np.int32)
+    rectangles[:, BOTTOM] = np.maximum(rectangles[:, BOTTOM], rectangles[:, TOP] + 1)
+    skip = np.zeros(len(boxes), bool) if without is None else without
+    for left, top, right, bottom in rectangles[~skip].tolist():
+        painted[top:bottom, left:right] = 1
+    _, labels = cv2.connectedComponents(painted, connectivity=4, ltype=cv2.CV_32S)
+    column = ((boxes[:, LEFT] + boxes[:, RIGHT]) * (0.5 * scale)).astype(np.intp)
+    row = np.minimum((rectangles[:, TOP] + rectangles[:, BOTTOM]) // 2, painted.shape[0] - 1)
+    segment = labels[row, column].astype(np.intp) - 1
+    alone = np.flatnonzero(skip | (segment < 0))
+    segment[alone] = labels.max() + np.arange(len(alone))
+    return np.unique(segment, return_inverse=True)[1].reshape(-1)
+
+
+def _too_tall(heights: NDArray[np.float32], boxes: Boxes, segment: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Components that tower over their segment: joined letters of two lines, brackets, initials."""
+    count = int(segment.max()) + 1
+    size = _upper_height(heights, boxes, segment, count, share=0.6)
+    members = np.bincount(segment, minlength=count)
+    extent = _extents(boxes, segment, count)
+    swollen = (extent[:, BOTTOM] - extent[:, TOP]) > 2.2 * size
+    return (heights > 1.9 * size[segment]) & (members[segment] >= 5) & swollen[segment]
+
+
+def _extents(boxes: Boxes, segment: NDArray[np.intp], count: int) -> Boxes:
+    extent = np.empty((count, 4), np.float32)
+    extent[:, :2] = np.inf
+    extent[:, 2:] = -np.inf
+    np.minimum.at(extent[:, LEFT], segment, boxes[:, LEFT])
+    np.minimum.at(extent[:, TOP], segment, boxes[:, TOP])
+    np.maximum.at(extent[:, RIGHT], segment, boxes[:, RIGHT])
+    np.maximum.at(extent[:, BOTTOM], segment, boxes[:, BOTTOM])
+    return extent
+
+
+def _upper_height(
+    heights: NDArray[np.float32], boxes: Boxes, segment: NDArray[np.intp], count: int, share: float = 0.8
+) -> NDArray[np.float32]:
+    """(count,) per segment the height that `share` of its ink width stays under."""
+    weight = np.minimum(boxes[:, RIGHT] - boxes[:, LEFT], 2 * heights)
+    order = np.lexsort((heights, segment))
+    total = np.cumsum(weight[order], dtype=np.float64)
+    bounds = np.searchsorted(segment[order], np.arange(count + 1))
+    start = np.concatenate(([0.0], total))[bounds]
+    goal = start[:-1] + share * (start[1:] - start[:-1])
+    at = np.clip(np.searchsorted(total, goal), bounds[:-1], bounds[1:] - 1)
+    return np.asarray(heights[order][at], dtype=np.float32)
+
+
+def _weighted_percentile(values: NDArray[np.float32], weights: NDArray[np.float32], share: float) -> float:
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order][min(len(values) - 1, int(np.searchsorted(total, share * total[-1])))])
+
+
+def _is_body(extent: Boxes, size: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Segments that can carry a line, as opposed to dots, accents, dashes and dust beside or between lines."""
+    width = extent[:, RIGHT] - extent[:, LEFT]
+    typical = float(np.median(np.repeat(size, np.maximum(1, (width / np.maximum(size, 1)).astype(int)))))
+    return (size >= 4) & (size >= 0.45 * typical) & (width >= 0.12 * size)
+
+
+def _join_rows(boxes: Boxes, heights: NDArray[np.float32], label: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Joins the segments of a row, (N,) -> (N,) labels of the components, in rounds until nothing changes.
+
+    First over sure gaps only, so that the search for gutters sees phrases, not words.
+    """
+    for sure in (True, False):
+        for _ in range(ROUNDS):
+            count = int(label.max()) + 1
+            extent, size = _extents(boxes, label, count), _upper_height(heights, boxes, label, count)
+            foot = _upper_height(boxes[:, BOTTOM], boxes, label, count, share=0.5)
+            ids = np.flatnonzero(_is_body(extent, size))
+            extent, joined = extent[ids], np.arange(count)
+            for here, there, gap, reach in _neighbours(extent, size[ids], foot[ids]):
+                if gap <= SURE_GAP * reach or not (sure or _is_gutter(extent, here, there, gap, reach)):
+                    joined[joined == joined[ids[there]]] = joined[ids[here]]
+            if (joined == np.arange(count)).all():
+                break
+            label = np.unique(joined[label], return_inverse=True)[1].reshape(-1)
+    return label
+
+
+def _neighbours(
+    extent: Boxes, size: NDArray[np.float32], foot: NDArray[np.float32]
+) -> list[tuple[int, int, float, float]]:
+    """(left, right, gap, letter height) of segments that follow each other in a row, in reach of a merge."""
+    if len(extent) < 2:
+        return []
+    top, bottom = extent[:, TOP], extent[:, BOTTOM]
+    height = bottom - top
+    reach = np.maximum(size[:, None], size)
+    shared = (np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)) / np.minimum(height[:, None], height)
+    level = np.abs(foot[:, None] - foot) <= 0.35 * reach
+    alike = (shared >= 0.85) | ((shared >= 0.5) & level)
+    alike &= reach <= 2.4 * np.minimum(size[:, None], size)
+    gap = extent[:, LEFT] - extent[:, RIGHT][:, None]
+    alike &= (gap >= -0.6 * reach) & (gap <= LABEL_GAP * reach)
+    alike &= (extent[:, LEFT] + extent[:, RIGHT]) > (extent[:, LEFT] + extent[:, RIGHT])[:, None]
+    masked = np.where(alike, gap, np.inf)
+    following = masked.argmin(axis=1)
+    pairs = []
+    for here in np.flatnonzero(np.isfinite(masked.min(axis=1))).tolist():
+        there = int(following[here])
+        if masked[here, there] <= masked[:, there].min() + reach[here, there]:
+            pairs.append((here, there, float(gap[here, there]), float(reach[here, there])))
+    return pairs
+
+
+def _is_gutter(extent: Boxes, here: int, there: int, gap: float, reach: float) -> bool:
+    """Whether the gap between two segments of a row is (part of) white space that separates columns.
+
+    Columns show by rows on both sides of one clear channel, the right ones aligned along it, the left ones wider
+    than the numbers or bullets of a list.
+    """
+    middle = (extent[here, TOP] + extent[here, BOTTOM] + extent[there, TOP] + extent[there, BOTTOM]) / 4
+    start, end = float(extent[here, RIGHT]), float(extent[there, LEFT])
+    channel = 0.8 * reach
+    rows = 1
+    centre = (extent[:, TOP] + extent[:, BOTTOM]) / 2
+    for left in np.linspace(start, max(start, end - channel), num=int(np.clip(2 * gap / reach, 2, 9))):
+        right = min(left + channel, end)
+        blocks = (extent[:, LEFT] < right - 1) & (extent[:, RIGHT] > left + 1)
+        upper = extent[blocks & (centre < middle), BOTTOM].max(initial=-np.inf)
+        lower = extent[blocks & (centre > middle), TOP].min(initial=np.inf)
+        within = (centre > upper) & (centre < lower)
+        beside = _nearest(extent, within & (extent[:, RIGHT] <= left + 1), RIGHT)
+        behind = _nearest(extent, within & (extent[:, LEFT] >= right - 1), LEFT)
+        behind = behind[extent[behind, LEFT] <= max(end, right) + ALIGNED * reach]
+        if not len(beside) or not len(behind):
+            continue
+        low, high = centre[behind].min() - reach, centre[behind].max() + reach
+        beside = beside[(centre[beside] > low) & (centre[beside] < high)]
+        if len(beside) and np.median(extent[beside, RIGHT] - extent[beside, LEFT]) > LABEL_WIDTH * reach:
+            rows = max(rows, min(len(beside), len(behind)))
+    label = extent[here, RIGHT] - extent[here, LEFT] <= LABEL_WIDTH * reach
+    needed = next(count for limit, count in GUTTER_ROWS if gap <= limit * reach)
+    return rows >= needed or gap > (LABEL_GAP if label else WIDE_GAP) * reach
+
+
+def _nearest(extent: Boxes, chosen: NDArray[np.bool_], side: int) -> NDArray[np.intp]:
+    """Of the chosen segments those that face the channel: no other lies between in the same row."""
+    ids = np.flatnonzero(chosen)
+    if len(ids) < 2:
+        return ids
+    sign = 1 if side == RIGHT else -1
+    edge = extent[ids, side] * sign
+    centre = (extent[ids, TOP] + extent[ids, BOTTOM]) / 2
+    inside = (centre[:, None] > extent[ids, TOP]) & (centre[:, None] < extent[ids, BOTTOM])
+    hidden = inside & (edge > edge[:, None])
+    return ids[~hidden.any(axis=1)]
+
+
+def _adopt(
+    boxes: Boxes, heights: NDArray[np.float32], label: NDArray[np.intp], drop: bool = False
+) -> NDArray[np.intp]:
+    """Gives dots, accents, quotes and parts of characters to the line they stand in or at; `drop` makes the rest -1.
+
+    Done before the search for gutters too: Chinese punctuation leaves white cells that stand below each other.
+    """
+    for _ in range(ROUNDS):
+        count = int(label.max()) + 1
+        extent, size = _extents(boxes, label, count), _upper_height(heights, boxes, label, count)
+        body = _is_body(extent, size)
+        owner = _owners(extent, size, body)
+        if (owner < 0).all():
+            break
+        moved = np.where(owner >= 0, owner, np.arange(count))
+        label = np.unique(moved[label], return_inverse=True)[1].reshape(-1)
+    return np.where(body[label], label, -1) if drop else label
+
+
+def _owners(extent: Boxes, size: NDArray[np.float32], body: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """(N,) for each piece the line that takes it in, -1 where none does."""
+    owner = np.full(len(extent), -1, np.intp)
+    lines = np.flatnonzero(body)
+    if not len(lines):
+        return owner
+    em, box, height = size[lines], extent[lines], extent[:, BOTTOM] - extent[:, TOP]
+    centre_x = (extent[:, LEFT] + extent[:, RIGHT])[:, None] / 2
+    centre_y = (extent[:, TOP] + extent[:, BOTTOM])[:, None] / 2
+    away_x = np.maximum(box[:, LEFT] - extent[:, RIGHT][:, None], extent[:, LEFT][:, None] - box[:, RIGHT])
+    away_x = np.maximum(0, away_x)
+    away_y = np.maximum(0, np.maximum(box[:, TOP] - centre_y, centre_y - box[:, BOTTOM]))
+    inside = (centre_x > box[:, LEFT]) & (centre_x < box[:, RIGHT])
+    near = (away_x <= 0.9 * em) & (away_y <= np.where(inside, 0.4, 0.25) * em)
+    small = (size[:, None] <= 0.62 * em) | (inside & (away_y == 0))
+    small &= (extent[:, RIGHT] - extent[:, LEFT])[:, None] < 0.5 * (box[:, RIGHT] - box[:, LEFT])
+    near &= (height[:, None] <= 1.3 * em) & np.where(body[:, None], small & (away_y == 0), True)
+    near[lines, np.arange(len(lines))] = False
+    cost = np.where(near, away_x + 2 * away_y, np.inf)
+    best = cost.argmin(axis=1)
+    found = np.isfinite(cost[np.arange(len(extent)), best])
+    owner[found] = lines[best[found]]
+    chained = found & (owner >= 0) & (owner[owner] >= 0)
+    owner[chained] = -1
+    return owner

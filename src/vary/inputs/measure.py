@@ -1,0 +1,209 @@
+"""What a line measures: baseline, height of its text, polarity and contrast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vary.inputs.ink import Components, Gray
+from vary.inputs.lines import Group
+
+__all__ = ["ASCENT", "Measured", "PageLetters", "TextHeight", "TextLine", "measure", "page_letters", "text_height"]
+
+ASCENT = 0.77
+"""Share of the text height above the baseline: ascenders reach 0.74 em above it, descenders 0.22 em below."""
+X_HEIGHT = 0.7
+"""Height of x over height of ascenders, where only one of both is seen."""
+SMALL = (0.45, 0.84)
+"""Columns of ink that end at this share of the tall letters' height are those of small letters."""
+LETTERS_SHARE = 0.45
+"""With at least this share of such columns a block is set in small letters, below in capitals, digits or Chinese."""
+SQUARE_SHARE, MIXED_SHARE = 0.35, 0.56
+"""Chinese has fewer such columns than the first; with Latin words in it, or strokes close together, than the second."""
+SQUARE_COUNT = 60
+"""A page with so many glyphs and without small letters is not all capitals, it is Chinese."""
+MAX_COLUMNS = 800
+
+
+@dataclass(frozen=True, slots=True)
+class TextLine:
+    """One line of text on the deskewed page; left, top, right, bottom bound its ink, in pixels.
+
+    `text_height` is the distance from ascenders to descenders that the letters of its block have, whichever of
+    them this line shows; `x_height` that of its common small letters (for Chinese the height of the characters).
+    `block` and `line` count from 0, on the page and in the block.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    baseline: float
+    x_height: float
+    text_height: float
+    block: int
+    line: int
+    inverted: bool = False
+    """Light text on dark ground."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A line before its block is known.  Heights are pixels above `baseline`, the row where most letters stand."""
+
+    box: tuple[float, float, float, float]
+    size: float
+    """Height of the taller letters, from their components."""
+    baseline: float
+    ascents: NDArray[np.float32]
+    """(columns,) upper end of the ink in each column that has some, at most `MAX_COLUMNS` of them."""
+    tall: float
+    """Height of ascenders and capitals above the baseline, if the line has any."""
+    pieces: float
+    """Components per glyph."""
+    strokes: float
+    """Strokes that a column crosses on average: below 2 in letters, 2 to 3 in sharp Chinese."""
+    contrast: float
+    inverted: bool
+    count: int
+    """Glyphs: components above each other count as one."""
+
+    @property
+    def x_height(self) -> float:
+        """The commonest height of a column."""
+        return _mode(self.ascents)
+
+
+class TextHeight(NamedTuple):
+    """Letters of a block in pixels: ascender to descender, common letters, and how far its baseline lies above the
+    row that `Measured` took for it (not 0 for square characters, which have no letters that stand on one)."""
+
+    full: float
+    small: float
+    lift: float
+
+
+class PageLetters(NamedTuple):
+    """What the page's text at large is like."""
+
+    square: bool | None
+    """Chinese and the like."""
+    x_height: float | None
+    tall: float | None
+
+
+def measure(group: Group, found: Components, gray: Gray) -> Measured:
+    """Measures a group of components on the gray page that they were found on."""
+    left, top, right, bottom = (int(edge) for edge in group.box)
+    step = 1 + (right - left) // MAX_COLUMNS
+    labels = found.labels[top:bottom, left:right:step]
+    member = np.zeros(len(found.area) + 1, bool)
+    member[group.members + 1] = True
+    ink = member[labels]
+    contrast, inverted = _contrast(ink, labels == 0, gray[top:bottom, left:right:step])
+    ink = ink[:, ink.any(axis=0)]
+    lower = ink.shape[0] - ink[::-1].argmax(axis=0)
+    baseline = _mode(lower.astype(np.float32))
+    boxes = found.boxes[group.members]
+    boxes = boxes[(boxes[:, 3] - boxes[:, 1]) >= 0.25 * group.size]
+    glyph_tops = _glyph_tops(boxes)
+    strokes = float((ink[1:] & ~ink[:-1]).sum() + ink[0].sum()) / max(1, ink.shape[1])
+    return Measured(
+        group.box,
+        group.size,
+        top + baseline,
+        (baseline - ink.argmax(axis=0)).astype(np.float32),
+        float(np.percentile(top + baseline - glyph_tops, 93)),
+        len(boxes) / len(glyph_tops),
+        strokes,
+        contrast,
+        inverted,
+        len(glyph_tops),
+    )
+
+
+def _glyph_tops(boxes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The upper edges of the boxes, (N, 4), after joining those that overlap horizontally: (glyphs,)."""
+    boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
+    reach = np.maximum.accumulate(boxes[:, 2])
+    width = boxes[:, 2] - boxes[:, 0]
+    apart = boxes[1:, 0] > reach[:-1] - 0.25 * np.minimum(width[1:], width[:-1])
+    starts = np.flatnonzero(np.concatenate(([True], apart)))
+    return np.asarray(np.minimum.reduceat(boxes[:, 1], starts), dtype=np.int32)
+
+
+def _mode(values: NDArray[np.float32]) -> float:
+    """The commonest value, within a pixel either way."""
+    if not len(values):
+        return 0.0
+    rows = np.maximum(np.rint(values), 0).astype(np.intp)
+    around = np.convolve(np.bincount(rows), (1.0, 1.5, 1.0), mode="same")
+    near = np.abs(values - around.argmax()) <= 1.5
+    return float(values[near].mean()) if near.any() else float(around.argmax())
+
+
+def _contrast(ink: NDArray[np.bool_], free: NDArray[np.bool_], window: Gray) -> tuple[float, bool]:
+    """Gray levels between ink and ground, and whether the ink is the lighter one."""
+    ground = window[free]
+    if not len(ground):
+        ground = window[~ink]
+    if not len(ground) or not ink.any():
+        return 255.0, False
+    difference = float(np.median(window[ink])) - float(np.median(ground))
+    return abs(difference), difference > 0
+
+
+def page_letters(lines: Sequence[Measured]) -> PageLetters:
+    """Judges the page by its common lines; unknown on a page of a few glyphs."""
+    count = sum(line.count for line in lines)
+    if count < SQUARE_COUNT:
+        return PageLetters(None, None, None)
+    sizes = np.repeat([line.size for line in lines], [line.count for line in lines])
+    common = [line for line in lines if abs(line.size - np.median(sizes)) <= 0.2 * np.median(sizes)]
+    tall, share, mode = _profile(common)
+    if share < SQUARE_SHARE or (share < MIXED_SHARE and _strokes(common) > 1.85):
+        return PageLetters(True, None, None)
+    return PageLetters(False, mode, tall)
+
+
+def text_height(lines: Sequence[Measured], page: PageLetters) -> TextHeight:
+    """The heights that the letters of a block have in common.
+
+    A block with letters of one height only shows capitals or digits, or small letters if those of the page are as
+    high.  Square characters stand on their lower edge, a fifth of the text height below the baseline of letters.
+    """
+    tall, share, mode = _profile(lines)
+    strokes = _strokes(lines)
+    square = share < MIXED_SHARE if page.square else share < SQUARE_SHARE and strokes > 2.15
+    if page.square is None:
+        pieces = float(np.average([line.pieces for line in lines], weights=[line.count for line in lines]))
+        square = share < MIXED_SHARE and strokes > (1.8 if pieces > 1.2 else 2.15)
+    if square:
+        full = 1.05 * tall
+        return TextHeight(full, tall, (1 - ASCENT - 0.03) * full)
+    if share >= LETTERS_SHARE:
+        return TextHeight(tall / ASCENT, mode, 0.0)
+    if page.x_height and page.tall and abs(tall - page.x_height) < abs(tall - page.tall):
+        return TextHeight(tall / X_HEIGHT / ASCENT, tall, 0.0)
+    return TextHeight(tall / ASCENT, tall * X_HEIGHT, 0.0)
+
+
+def _strokes(lines: Sequence[Measured]) -> float:
+    return float(np.average([line.strokes for line in lines], weights=[line.count for line in lines]))
+
+
+def _profile(lines: Sequence[Measured]) -> tuple[float, float, float]:
+    """(height of tall letters, share of columns of small letters, their commonest height) over some lines."""
+    tops = np.array([line.tall for line in lines])
+    weights = np.array([line.count for line in lines], dtype=np.float64)
+    order = np.argsort(tops)
+    total = np.cumsum(weights[order])
+    tall = float(tops[order][int(np.searchsorted(total, 0.7 * total[-1]))])
+    ascents = np.concatenate([line.ascents for line in lines])
+    small = (ascents > SMALL[0] * tall) & (ascents < SMALL[1] * tall)
+    solid = ascents > 0.3 * tall
+    return tall, float(small.sum() / max(1, solid.sum())), _mode(ascents[small])

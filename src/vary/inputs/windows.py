@@ -1,0 +1,308 @@
+"""Reading windows of a page: the whole page, or its text lines in reading order.
+
+`find_lines` and `cut_line` are shared with the training data engine, so that a model is trained on lines cut
+exactly as the reader cuts them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vary.inputs.deskew import deskew_matrix, estimate_skew, rotate
+from vary.inputs.ink import THRESHOLD, Components, Gray, components, ink_strength
+from vary.inputs.layout import reading_order, split_blocks
+from vary.inputs.lines import find_groups, remove_rules, text_components
+from vary.inputs.measure import ASCENT, Measured, TextLine, measure, page_letters, text_height
+
+__all__ = [
+    "CutJitter",
+    "PageLines",
+    "PageWindows",
+    "TextLine",
+    "Window",
+    "cut_line",
+    "find_lines",
+    "line_windows",
+    "whole_window",
+]
+
+LINE_HEIGHT = 32
+MAX_WIDTH = 2048
+TEXT_SHARE = 0.75
+"""Share of a window's height that the text takes from ascenders to descenders; the rest is margin."""
+SIDE_MARGIN = 4
+"""Pixels of a window (at 32 px height) left and right of the ink."""
+MIN_CONTRAST = 28.0
+"""Gray levels that text must differ from its ground, or it is taken for show-through ..."""
+CONTRAST_SHARE = 0.2
+"""... and share of the contrast that the page's strongest text has."""
+
+Polygon = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One piece of a page for a model to read.
+
+    `image`: uint8, (line_height, W) gray for lines, (H, W, 3) RGB for whole pages; `polygon`: its four corners
+    clockwise from the top left, in pixels of the page as it was given; `block` on the page and `line` in the block.
+    """
+
+    image: NDArray[np.uint8]
+    polygon: Polygon
+    block: int
+    line: int
+    margin: float = 0.0
+    """Pixels of `image` that stand left and right of `polygon`."""
+
+    def place(self, left: float, right: float) -> Polygon:
+        """The part of the polygon between two shares, 0 to 1, of the image's width."""
+        width = self.image.shape[1]
+        corners = np.array(self.polygon)
+        shares = (np.array([left, right]) * width - self.margin) / max(1.0, width - 2 * self.margin)
+        left, right = np.clip(shares, 0.0, 1.0)
+        top, bottom = corners[1] - corners[0], corners[2] - corners[3]
+        places = (corners[0] + top * left, corners[0] + top * right, corners[3] + bottom * right, corners[3] + bottom * left)
+        return tuple((float(x), float(y)) for x, y in places)
+
+
+@dataclass(frozen=True, slots=True)
+class PageWindows:
+    """The windows of a page in reading order; `skew` in degrees, positive if lines fall to the right."""
+
+    windows: list[Window]
+    blank: bool
+    skew: float
+
+
+@dataclass(frozen=True, slots=True)
+class PageLines:
+    """The lines of a page in reading order, on `gray`, the deskewed page.
+
+    `matrix` (2, 3) leads from the page's pixels to those of `gray`; `shape` is the page's (height, width).
+    """
+
+    lines: list[TextLine]
+    skew: float
+    gray: Gray
+    matrix: NDArray[np.float64]
+    shape: tuple[int, int]
+
+    def polygon(self, line: TextLine) -> Polygon:
+        """The corners of a line's ink box in page pixels, clockwise from the top left."""
+        corners = np.array(
+            [(line.left, line.top), (line.right, line.top), (line.right, line.bottom), (line.left, line.bottom)]
+        )
+        points = (corners - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
+        points = np.clip(points, 0, (self.shape[1], self.shape[0]))
+        return tuple((float(x), float(y)) for x, y in points)
+
+
+@dataclass(frozen=True, slots=True)
+class CutJitter:
+    """Small errors of line finding, for training: `shift` rows down and margins in pixels of the window,
+    `scale` as a factor on the size of the text."""
+
+    shift: float = 0.0
+    scale: float = 1.0
+    left: float = 0.0
+    right: float = 0.0
+
+
+
+
+def find_lines(gray: Gray) -> PageLines:
+    """Deskews a gray page, (H, W) uint8, and finds its text lines in reading order; none on a blank page.
+
+    Raises ValueError unless `gray` is a non-empty 2-d uint8 array.
+    """
+    if gray.ndim != 2 or gray.dtype != np.uint8 or not gray.size:
+        raise ValueError(f"find_lines takes a non-empty gray page (H, W) uint8, got {gray.shape} {gray.dtype}")
+    gray = np.ascontiguousarray(gray)
+    shape = (gray.shape[0], gray.shape[1])
+    strength = ink_strength(gray)
+    found, usable = _text(strength)
+    skew = estimate_skew(found, usable)
+    matrix, turned = deskew_matrix(shape, skew)
+    if skew:
+        ground = int(np.median(gray[::8, ::8]))
+        gray = rotate(gray, matrix, turned, ground)
+        found, usable = _text(rotate(strength, matrix, turned, 0))
+    measured = [measure(group, found, gray) for group in find_groups(found, usable)]
+    return PageLines(_arrange(_only_text(measured, shape)), skew, gray, matrix, shape)
+
+
+def _text(strength: Gray) -> tuple[Components, NDArray[np.bool_]]:
+    found = components((strength >= THRESHOLD).view(np.uint8))
+    if remove_rules(strength, found):
+        found = components((strength >= THRESHOLD).view(np.uint8))
+    return found, text_components(found)
+
+
+def _only_text(lines: list[Measured], shape: tuple[int, int]) -> list[Measured]:
+    """Drops show-through, dust and single strokes."""
+    if not lines:
+        return []
+    strongest = float(np.percentile([line.contrast for line in lines for _ in range(line.count)], 90))
+    limit = max(MIN_CONTRAST, CONTRAST_SHARE * strongest)
+    lines = [line for line in lines if line.contrast >= limit]
+    sure = [line.size for line in lines if line.count >= 4]
+    size = float(np.median(sure)) if sure else 0.0
+    kept = []
+    for line in lines:
+        left, top, right, bottom = line.box
+        if line.count >= 3:
+            kept.append(line)
+        elif bottom - top >= max(0.65 * size, 6.0 if sure else 9.0) and right - left < 8 * (bottom - top):
+            kept.append(line)
+    return kept
+
+
+def _arrange(lines: list[Measured]) -> list[TextLine]:
+    """Orders measured lines, forms blocks and settles the text height of each block."""
+    if not lines:
+        return []
+    boxes = np.array([line.box for line in lines], dtype=np.float64)
+    sizes = np.array([line.size for line in lines], dtype=np.float64)
+    baselines = np.array([line.baseline for line in lines], dtype=np.float64)
+    heights = np.array([(line.x_height, line.tall) for line in lines])
+    blocks = [
+        block for region in reading_order(boxes, sizes) for block in split_blocks(region, boxes, baselines, heights)
+    ]
+    page = page_letters(lines)
+    done = []
+    for number, block in enumerate(blocks):
+        letters = text_height([lines[index] for index in block], page)
+        for row, index in enumerate(block):
+            line = lines[index]
+            baseline = line.baseline - letters.lift
+            done.append(
+                TextLine(*line.box, baseline, letters.small, letters.full, number, row, line.inverted),
+            )
+    return done
+
+
+def cut_line(
+    gray: Gray, line: TextLine, *, line_height: int = LINE_HEIGHT, jitter: CutJitter | None = None
+) -> NDArray[np.uint8]:
+    """The line as (line_height, W) uint8, dark on light, its text height scaled to 3/4 of the window's.
+
+    `gray` is `PageLines.gray`.  The baseline always lies in the same row, the width falls as it does; the caller
+    pads it.  One resampling: area when shrinking, cubic when enlarging.
+    """
+    jitter = jitter or CutJitter()
+    scale = TEXT_SHARE * line_height / max(line.text_height, 1.0) * jitter.scale
+    margin = SIDE_MARGIN * line_height / LINE_HEIGHT
+    row = line_height * ((1 - TEXT_SHARE) / 2 + TEXT_SHARE * ASCENT) + jitter.shift
+    left = line.left - (margin + jitter.left) / scale
+    right = line.right + (margin + jitter.right) / scale
+    top = line.baseline - row / scale
+    bottom = top + line_height / scale
+    width = max(1, round((right - left) * scale))
+    ground = _ground(gray, line)
+    if scale < 1:
+        edges = [round(left), round(top), max(round(right), round(left) + 1), max(round(bottom), round(top) + 1)]
+        window = _crop(gray, edges, ground)
+        image = cv2.resize(window, (width, line_height), interpolation=cv2.INTER_AREA)
+    else:
+        origin = (left + 0.5 / scale - 0.5, top + 0.5 / scale - 0.5)
+        edges = [math.floor(left) - 2, math.floor(top) - 2, math.ceil(right) + 2, math.ceil(bottom) + 2]
+        window = _crop(gray, edges, ground)
+        matrix = np.array([[1 / scale, 0, origin[0] - edges[0]], [0, 1 / scale, origin[1] - edges[1]]])
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        image = cv2.warpAffine(window, matrix, (width, line_height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(255 - image if line.inverted else image, dtype=np.uint8)
+
+
+def _ground(gray: Gray, line: TextLine) -> int:
+    """Colour of the paper around a line."""
+    top, bottom = max(0, int(line.top) - 1), int(line.bottom) + 1
+    left, right = max(0, int(line.left) - 1), int(line.right) + 1
+    window = gray[top:bottom, left:right][:: max(1, (bottom - top) // 24), :: max(1, (right - left) // 200)]
+    return int(np.percentile(window, 25 if line.inverted else 75)) if window.size else 255
+
+
+def _crop(gray: Gray, edges: list[int], ground: int) -> Gray:
+    left, top, right, bottom = edges
+    height, width = gray.shape
+    inside = gray[max(0, top) : max(0, min(bottom, height)), max(0, left) : max(0, min(right, width))]
+    before = (max(0, -top), max(0, -left))
+    after = (bottom - top - before[0] - inside.shape[0], right - left - before[1] - inside.shape[1])
+    if not any(before + after):
+        return inside
+    canvas = np.full((bottom - top, right - left), ground, np.uint8)
+    canvas[before[0] : before[0] + inside.shape[0], before[1] : before[1] + inside.shape[1]] = inside
+    return canvas
+
+
+def line_windows(
+    image: Image.Image | NDArray[np.uint8], *, line_height: int = LINE_HEIGHT, max_width: int = MAX_WIDTH
+) -> PageWindows:
+    """The text lines of a page as windows in reading order; `blank` if there is no text.
+
+    A line wider than `max_width` pixels after scaling is split at its widest word gaps into several windows
+    with consecutive line numbers.
+    """
+    page = find_lines(_gray(image))
+    windows: list[Window] = []
+    block, number = -1, 0
+    for line in page.lines:
+        for part in _split_wide(page.gray, line, line_height, max_width):
+            number = number + 1 if line.block == block else 0
+            block = line.block
+            cut = cut_line(page.gray, part, line_height=line_height)
+            windows.append(Window(cut, page.polygon(part), block, number, SIDE_MARGIN * line_height / LINE_HEIGHT))
+    return PageWindows(windows, blank=not windows, skew=page.skew)
+
+
+def _split_wide(gray: Gray, line: TextLine, line_height: int, max_width: int) -> list[TextLine]:
+    margin = 2 * SIDE_MARGIN * line_height / LINE_HEIGHT
+    limit = (max_width - margin - 1) * line.text_height / (TEXT_SHARE * line_height)
+    width = line.right - line.left
+    if width <= limit or width < 4:
+        return [line]
+    left, right = int(line.left), int(line.right)
+    strip = gray[int(line.top) : int(line.bottom), left:right].astype(np.int16)
+    ink = np.abs(strip - _ground(gray, line)).max(axis=0) > 40
+    third = len(ink) // 3
+    gap_start, gap_end = _widest_gap(ink, third, len(ink) - third)
+    first = replace(line, right=float(left + gap_start))
+    second = replace(line, left=float(left + gap_end))
+    return [part for half in (first, second) for part in _split_wide(gray, half, line_height, max_width)]
+
+
+def _widest_gap(ink: NDArray[np.bool_], low: int, high: int) -> tuple[int, int]:
+    """Start and end of the longest run without ink in columns low..high; the middle if there is none."""
+    padded = np.concatenate(([True], ink[low:high], [True]))
+    edges = np.flatnonzero(np.diff(padded.astype(np.int8)))
+    if not len(edges):
+        middle = (low + high) // 2
+        return middle, middle
+    runs = edges.reshape(-1, 2)
+    start, end = runs[(runs[:, 1] - runs[:, 0]).argmax()]
+    return low + int(start), low + int(end)
+
+
+def whole_window(image: Image.Image | NDArray[np.uint8]) -> PageWindows:
+    """The whole page as one RGB window, without deskewing; `blank` if no text line is found on it."""
+    page = np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else np.asarray(image)
+    if page.ndim == 2:
+        page = np.repeat(page[:, :, None], 3, axis=2)
+    height, width = page.shape[:2]
+    blank = not find_lines(_gray(image)).lines
+    corners: Polygon = ((0.0, 0.0), (float(width), 0.0), (float(width), float(height)), (0.0, float(height)))
+    return PageWindows([] if blank else [Window(page, corners, 0, 0)], blank=blank, skew=0.0)
+
+
+def _gray(image: Image.Image | NDArray[np.uint8]) -> Gray:
+    if isinstance(image, Image.Image):
+        return np.asarray(image.convert("L"), dtype=np.uint8)
+    if image.ndim == 3:
+        return np.asarray(cv2.cvtColor(image[:, :, :3], cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    return image

@@ -1,0 +1,1 @@
+"""What goes out: the document of what was read, and its renderings."""

@@ -1,0 +1,369 @@
+"""The corridor: pages in, windows of them to the model, what it wrote into a document.
+
+    >>> Reader.load().read("page.png").text
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vary import __version__
+from vary.assets import default_checkpoint
+from vary.engine.devices import resolve_device
+from vary.engine.generation import Generation, Sampling, generate
+from vary.engine.guards import LoopFinding, LoopGuard
+from vary.engine.lines import LineReading, read_lines
+from vary.errors import CheckpointError, InputError
+from vary.inputs.page_image import DEFAULT_LIMITS, InputLimits, PageFailure, PageImage
+from vary.inputs.pages import DEFAULT_DPI, Source, open_pages, source_name
+from vary.inputs.tasks import ResolvedTask, resolve_task
+from vary.inputs.windows import PageWindows, Window, line_windows, whole_window
+from vary.model.modeling import VaryForConditionalGeneration
+from vary.model.processing import VaryProcessor
+from vary.outputs.document import Block, BlockKind, Document, Line, Page, PageStatus, Provenance, status_of
+from vary.outputs.words import words_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["Reader", "read"]
+
+DEFAULT_NAME = "vary-nano"
+PIXELS_PER_TOKEN = 2.5
+"""Of a line window: no character is narrower, so a line's width bounds its text."""
+SPARE_TOKENS = 8
+PAGE_TOKENS = 4096
+"""New tokens for a whole page, unless the language model's positions end before."""
+GROUP_WINDOWS = 96
+"""Windows of so many are collected, from one page or several, before they are sorted by width and read."""
+GROUP_PAGES = 8
+LINE_BATCH, PAGE_BATCH = 32, 1
+MINIMUM_CONFIDENCE = 0.6
+"""Pages below are marked `low_confidence`."""
+
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(slots=True)
+class _PageJob:
+    """A page on its way: its windows, and what was read in them so far."""
+
+    page: PageImage
+    windows: PageWindows
+    started: float
+    lines: dict[int, Line] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What a caller of `read` asked for."""
+
+    task: ResolvedTask
+    sampling: Sampling
+    batch_size: int
+    max_new_tokens: int | None
+
+
+class Reader:
+    """Reads documents with one checkpoint on one device.
+
+    Build it with `Reader.load`; a reader holds no state between documents.
+    """
+
+    def __init__(
+        self, model: VaryForConditionalGeneration, processor: VaryProcessor, name: str, device: torch.device
+    ) -> None:
+        self.model = model.eval().to(device)
+        self.processor = processor
+        self.name = name
+        self.device = device
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str | Path | None = None,
+        *,
+        device: str | torch.device = "auto",
+        dtype: torch.dtype | None = None,
+    ) -> Reader:
+        """Loads a checkpoint folder; None or `vary-nano` is the one that the package ships.
+
+        Args:
+            checkpoint: a folder with configuration, weights, tokenizer and processor.
+            device: `auto`, a kind (`cpu`, `cuda`, `mps`, `npu`, `xpu`), or one with an index.
+            dtype: of the weights; None takes float32 on a CPU and on others what the checkpoint has.
+
+        Raises:
+            CheckpointError: if the folder is missing, incomplete or of another kind.
+            DeviceError: if the device is not there; another is never taken instead.
+        """
+        place = resolve_device(device)
+        folder = default_checkpoint() if checkpoint in (None, DEFAULT_NAME) else Path(str(checkpoint))
+        model, processor = _load(folder, dtype or (torch.float32 if place.type == "cpu" else None))
+        return cls(model, processor, DEFAULT_NAME if folder == default_checkpoint() else folder.name, place)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that the checkpoint was trained for."""
+        return tuple(self.model.config.tasks)
+
+    def read(self, source: Source, *, progress: Progress | None = None, **options: Any) -> Document:
+        """Reads all pages of a source; options and errors as in `iter_pages`.
+
+        `progress` is called with the number of pages done and, where it is known, of all.
+        """
+        order_task = self._task(options.get("task"), options.get("prompt"))
+        pages: list[Page] = []
+        for page in self.iter_pages(source, **options):
+            pages.append(page)
+            if progress is not None:
+                progress(len(pages), None)
+        return Document(source_name(source), tuple(pages), self._provenance(order_task, options))
+
+    def iter_pages(
+        self,
+        source: Source,
+        *,
+        pages: str | None = None,
+        dpi: float = DEFAULT_DPI,
+        task: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        max_new_tokens: int | None = None,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+        password: str | None = None,
+        limits: InputLimits = DEFAULT_LIMITS,
+    ) -> Iterator[Page]:
+        """Reads page after page; at most a few pages are in memory at a time.
+
+        Args:
+            source: a file's path, its bytes, a PIL image or an array.
+            pages: which of them, such as `1-3,7`; all by default.
+            dpi: at which PDF pages are painted.
+            task, prompt: what to ask; by default the checkpoint's first task.
+            batch_size: windows that are read at once.
+            max_new_tokens: the longest answer per window; by default what can stand in it.
+            temperature, top_k, top_p, repetition_penalty, seed: see `engine.generation.Sampling`.
+            password: of an encrypted PDF.
+            limits: on bytes, pixels and pages.
+
+        Raises:
+            InputError: if the source as a whole cannot be read; a single bad page is a page with status `failed`.
+            TaskError: for a task that the checkpoint does not know.
+        """
+        default_batch = LINE_BATCH if self._reads_lines else PAGE_BATCH
+        order = _Order(
+            self._task(task, prompt),
+            Sampling(temperature, top_k, top_p, repetition_penalty, seed),
+            batch_size or default_batch,
+            max_new_tokens,
+        )
+        images = open_pages(source, pages=pages, dpi=dpi, limits=limits, password=password)
+        return self._run(images, order)
+
+    @property
+    def _reads_lines(self) -> bool:
+        return bool(self.model.config.window == "lines")
+
+    def _task(self, task: str | None, prompt: str | None) -> ResolvedTask:
+        language = self.model.config.languages[0]
+        return resolve_task(task, self.tasks, language if language in ("en", "zh") else "en", prompt)
+
+    def _run(self, images: Any, order: _Order) -> Iterator[Page]:
+        with closing(images):
+            for group in _groups(self._jobs(images)):
+                self._read_group([job for job in group if isinstance(job, _PageJob)], order)
+                for job in group:
+                    yield job if isinstance(job, Page) else self._page(job)
+
+    def _jobs(self, images: Iterable[PageImage | PageFailure]) -> Iterator[_PageJob | Page]:
+        """Each page with its windows, or the page that could not be opened."""
+        for page in images:
+            started = time.monotonic()
+            if isinstance(page, PageFailure):
+                yield Page(page.index + 1, 0, 0, page.source, PageStatus.FAILED, page.message)
+                continue
+            yield _PageJob(page, self._windows(page), started)
+
+    def _windows(self, page: PageImage) -> PageWindows:
+        if not self._reads_lines:
+            return whole_window(page.image)
+        vision = self.model.config.vision_vocabulary_config
+        return line_windows(page.image, line_height=vision.height, max_width=vision.width)
+
+    def _read_group(self, jobs: Sequence[_PageJob], order: _Order) -> None:
+        """Reads the windows of some pages, batched by width, and files what was read with their pages."""
+        work = [(job, number) for job in jobs for number in range(len(job.windows.windows))]
+        work.sort(key=lambda item: item[0].windows.windows[item[1]].image.shape[1])
+        for first in range(0, len(work), order.batch_size):
+            batch = work[first : first + order.batch_size]
+            windows = [job.windows.windows[number] for job, number in batch]
+            for (job, number), line in zip(batch, self._read_windows(windows, order), strict=True):
+                job.lines[number] = line
+
+    def _read_windows(self, windows: Sequence[Window], order: _Order) -> list[Line]:
+        query = "" if self._reads_lines else order.task.prompt
+        inputs = self.processor.build_inputs([window.image for window in windows], query).to(self.device)
+        limits = [order.max_new_tokens or self._limit(window, inputs["input_ids"].shape[1]) for window in windows]
+        guards = [self._guard(window) for window in windows]
+        options = {"sampling": order.sampling, "guards": guards}
+        if self._reads_lines:
+            readings = read_lines(self.model, inputs, limits, **options)
+            return [self._line(window, reading) for window, reading in zip(windows, readings, strict=True)]
+        written = generate(self.model, inputs, limits, **options)
+        return [self._line(window, _plain(answer)) for window, answer in zip(windows, written, strict=True)]
+
+    def _limit(self, window: Window, prompt_length: int) -> int:
+        """The most tokens that can stand in a window."""
+        positions = getattr(self.model.config.text_config, "max_position_embeddings", PAGE_TOKENS)
+        room = max(1, positions - prompt_length)
+        wanted = PAGE_TOKENS
+        if self._reads_lines:
+            wanted = math.ceil(window.image.shape[1] / PIXELS_PER_TOKEN) + SPARE_TOKENS
+        return min(room, wanted)
+
+    def _guard(self, window: Window) -> Callable[[Sequence[int]], LoopFinding | None]:
+        """A loop guard over the ids and the text of one window."""
+        expected = window.image.shape[1] // 4 if self._reads_lines else None
+        guard = LoopGuard(expected_length=expected)
+        tokenizer = self.processor.tokenizer
+        read: list[int] = []
+        shown = 0
+
+        def feed(ids: Sequence[int]) -> LoopFinding | None:
+            nonlocal shown
+            read.extend(ids)
+            # Bytes of an unfinished character decode to a replacement mark: it is held back until it is whole.
+            text = _decode(tokenizer, read[-16:])
+            piece = "" if text.endswith("\ufffd") else _decode(tokenizer, read[shown:])
+            if piece:
+                shown = len(read)
+            return guard.feed(ids, piece)
+
+        return feed
+
+    def _line(self, window: Window, reading: LineReading) -> Line:
+        answer = reading.generation
+        tokenizer = self.processor.tokenizer
+        text = _decode(tokenizer, answer.ids)
+        words = words_of(
+            [_decode(tokenizer, [token]) for token in answer.ids] if reading.spans else [],
+            reading.probabilities,
+            [(first / reading.frames, (last + 1) / reading.frames) for first, last in reading.spans or []],
+            window.place,
+        )
+        confidence = sum(reading.probabilities) / len(reading.probabilities) if reading.probabilities else None
+        return Line(
+            text=text,
+            polygon=window.polygon,
+            confidence=confidence,
+            words=words,
+            finish_reason=answer.finish_reason,
+        )
+
+    def _page(self, job: _PageJob) -> Page:
+        windows = job.windows.windows
+        blocks: list[Block] = []
+        for block in sorted({window.block for window in windows}):
+            lines = [job.lines[number] for number, window in enumerate(windows) if window.block == block]
+            kind = BlockKind.PARAGRAPH if self._reads_lines else BlockKind.TEXT
+            blocks.append(Block(tuple(lines), kind))
+        status = PageStatus.BLANK if job.windows.blank else status_of(blocks, minimum_confidence=MINIMUM_CONFIDENCE)
+        page = job.page
+        return Page(
+            number=page.index + 1,
+            width=page.width,
+            height=page.height,
+            source=page.source,
+            status=status,
+            message="; ".join([*page.notes, *_reasons(status, blocks)]),
+            blocks=tuple(blocks),
+            dpi=page.dpi,
+            rotation=page.rotation,
+            skew=job.windows.skew,
+            seconds=time.monotonic() - job.started,
+        )
+
+    def _provenance(self, task: ResolvedTask, options: dict[str, Any]) -> Provenance:
+        shown = {name: value for name, value in options.items() if name not in ("password", "limits", "task", "prompt")}
+        return Provenance(
+            name=self.name,
+            version=str(getattr(self.model.config, "checkpoint_version", "")),
+            vary_version=__version__,
+            task=task.name,
+            prompt="" if self._reads_lines else task.prompt,
+            settings={"device": str(self.device), "dtype": str(self.model.dtype).removeprefix("torch."), **shown},
+        )
+
+
+def read(source: Source, *, model: str | Path | None = None, device: str = "auto", **options: Any) -> Document:
+    """Reads one document with the shipped vary-nano, or with the checkpoint `model`.
+
+    Options as in `Reader.iter_pages`.  To read many documents, keep a `Reader`: it loads the model once.
+    """
+    return Reader.load(model, device=device).read(source, **options)
+
+
+def _load(folder: Path, dtype: torch.dtype | None) -> tuple[VaryForConditionalGeneration, VaryProcessor]:
+    """The model and the processor of a folder; nothing is looked for on the network."""
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"{folder}: no checkpoint here (there is no config.json); give the folder of a vary checkpoint, "
+            f"or leave the model out to use {DEFAULT_NAME}"
+        )
+    try:
+        model = VaryForConditionalGeneration.from_pretrained(folder, dtype=dtype or "auto", local_files_only=True)
+        processor = VaryProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{folder}: not a checkpoint that vary can load ({error})") from error
+    return model, processor
+
+
+def _groups(jobs: Iterable[_PageJob | Page]) -> Iterator[list[_PageJob | Page]]:
+    """Consecutive pages whose windows are worth reading together."""
+    group: list[_PageJob | Page] = []
+    windows = 0
+    for job in jobs:
+        group.append(job)
+        windows += len(job.windows.windows) if isinstance(job, _PageJob) else 0
+        if windows >= GROUP_WINDOWS or len(group) >= GROUP_PAGES:
+            yield group
+            group, windows = [], 0
+    if group:
+        yield group
+
+
+def _plain(answer: Generation) -> LineReading:
+    """A page's answer, whose tokens have no places."""
+    return LineReading(answer, [math.exp(min(0.0, chance)) for chance in answer.logprobs], None, 0)
+
+
+def _decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _reasons(status: PageStatus, blocks: Sequence[Block]) -> list[str]:
+    """What a user should know about a page that is not `ok`."""
+    lines = [line for block in blocks for line in block.lines]
+    if status is PageStatus.LOW_CONFIDENCE:
+        return ["the model was unsure of what it read; check this page against the image"]
+    if status is PageStatus.LOOPED:
+        looped = sum(line.finish_reason == "loop" for line in lines)
+        return [f"{looped} of {len(lines)} windows ran into a repetition and were cut before it"]
+    if status is PageStatus.TRUNCATED:
+        cut = sum(line.finish_reason == "length" for line in lines)
+        return [f"{cut} of {len(lines)} windows reached the length limit; raise max_new_tokens"]
+    return []

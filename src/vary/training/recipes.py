@@ -1,0 +1,219 @@
+"""Recipes: a run is a function of a typed description."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from vary.datagen.text import TextEngineConfig
+from vary.errors import TrainingError
+from vary.model.modeling import VaryForConditionalGeneration
+from vary.model.presets import preset_config
+from vary.training.checkpoints import Position, latest_checkpoint, load_training_state
+from vary.training.data import LineBatch, LineFormat, LineSource, PaintedLines, PoolLoader, ShardLines, Stage
+from vary.training.loop import Evaluate, LoopSettings, Progress, train
+from vary.training.losses import vocabulary_losses
+
+__all__ = ["VocabularyRecipe", "line_format", "train_vocabulary"]
+
+
+@dataclass(frozen=True, slots=True)
+class VocabularyRecipe:
+    """Stage 1: writing a vision vocabulary with a small decoder; everything is trained.
+
+    The defaults are vary-nano's.  Characters have to be in the encoder's features before the decoder can look at
+    them; so a CTC loss on the features stands beside the decoder's, steps are small and many, and lines grow.
+
+    Attributes:
+        preset: the model to build, unless `init_from` names a checkpoint whose weights to start with.
+        init_from: a model folder; its configuration wins over the preset.
+        shards: folders written by `vary synth text`; or
+        paint: an engine that paints the lines while the model trains.
+        steps: optimizer steps.
+        batch_pixels: pixel columns per batch, padding included.
+        max_width: wider lines are left out, pixels.
+        learning_rate, warmup_steps, decay_fraction, final_fraction: warm-up, constant, linear decay.
+        betas, weight_decay, clip: AdamW's and the gradient's.
+        ctc_weight: of the CTC loss beside the decoder's 1.
+        stages: the curriculum, shares of the run with the longest line in characters.
+        seed: of weights and data.
+        precision: `bf16`, `fp16` or `no` (float32).
+        compile: compile the encoder and the decoder; pays in long runs.
+        workers: processes that paint or decode.
+        log_every, save_every, evaluate_every: in steps.
+    """
+
+    preset: str = "vary-nano"
+    init_from: Path | None = None
+    shards: tuple[Path, ...] = ()
+    paint: TextEngineConfig | None = None
+    steps: int = 10_000
+    batch_pixels: int = 8192
+    max_width: int = 1536
+    learning_rate: float = 1.2e-3
+    warmup_steps: int = 400
+    decay_fraction: float = 0.5
+    final_fraction: float = 0.02
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ctc_weight: float = 0.5
+    stages: tuple[Stage, ...] = (Stage(0.1, 12), Stage(0.35, 32), Stage(1.0, 200))
+    seed: int = 0
+    precision: str = "bf16"
+    compile: bool = False
+    workers: int = 1
+    log_every: int = 50
+    save_every: int = 500
+    evaluate_every: int = 500
+
+    def loop_settings(self) -> LoopSettings:
+        return LoopSettings(
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            warmup_steps=self.warmup_steps,
+            decay_fraction=self.decay_fraction,
+            final_fraction=self.final_fraction,
+            weights={"ctc": self.ctc_weight},
+            clip=self.clip,
+            log_every=self.log_every,
+            save_every=self.save_every,
+            evaluate_every=self.evaluate_every,
+        )
+
+
+def line_format(model: VaryForConditionalGeneration, vocabulary: Path) -> LineFormat:
+    """How lines become tensors for this model; the pixel normalisation is the line processor's."""
+    from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS
+
+    config = model.config
+    settings: dict[str, Any] = PUBLISHED_IMAGE_SETTINGS["vary_nano"]
+    return LineFormat(
+        vocabulary=vocabulary,
+        vocab_size=config.text_config.vocab_size,
+        patch_size=config.vision_vocabulary_config.patch_size,
+        mean=settings["image_mean"][0],
+        std=settings["image_std"][0],
+        image_ids=(config.image_token_id, config.image_start_token_id, config.image_end_token_id),
+        eos_id=config.text_config.eos_token_id,
+        pad_id=config.text_config.pad_token_id,
+        ctc_frames=config.vision_vocabulary_config.ctc_frames,
+    )
+
+
+def build_model(recipe: VocabularyRecipe, resume_from: Path | None) -> VaryForConditionalGeneration:
+    """The model of a run: from its own checkpoint, from other weights, or new."""
+    source = resume_from or recipe.init_from
+    if source is not None:
+        return VaryForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
+    return VaryForConditionalGeneration(preset_config(recipe.preset))
+
+
+def stage_batches(
+    recipe: VocabularyRecipe, source: LineSource, form: LineFormat, position: Position, rank: int, world: int
+) -> Iterator[tuple[LineBatch, Position]]:
+    """All batches from `position` on, each with the position after it; the curriculum follows the steps done."""
+    for stage in recipe.stages:
+        last_step = recipe.steps if stage is recipe.stages[-1] else round(stage.until * recipe.steps)
+        if position.step >= last_step:
+            continue
+        loader = PoolLoader(source, form, recipe.batch_pixels, recipe.max_width, recipe.seed, stage.max_chars)
+        pools = loader.iterate(position.pool * world + rank, world, recipe.workers)
+        for number, batches, dropped in pools:
+            fresh = position.batch == 0
+            for index, batch in itertools.islice(enumerate(batches), position.batch, None):
+                position = replace(
+                    position,
+                    step=position.step + 1,
+                    pool=number // world,
+                    batch=index + 1,
+                    lines=position.lines + len(batch.target_lengths),
+                    characters=position.characters + len(batch.targets),
+                    dropped=position.dropped + (dropped if fresh and index == 0 else 0),
+                )
+                yield batch, position
+                if position.step >= last_step:
+                    break
+            position = replace(position, pool=number // world + 1, batch=0)
+            if position.step >= last_step:
+                break
+
+
+def train_vocabulary(
+    recipe: VocabularyRecipe,
+    folder: Path,
+    vocabulary: Path,
+    *,
+    resume: bool = False,
+    evaluate: Evaluate | None = None,
+    progress: Progress = lambda _: None,
+) -> VaryForConditionalGeneration:
+    """Runs stage 1 in `folder` and returns the trained model; `folder/model` holds it too.
+
+    Args:
+        recipe: what to do.
+        folder: for the log, the checkpoints, the recipe and the model.
+        vocabulary: the `.tiktoken` file of the characters.
+        resume: go on from the newest checkpoint of `folder`, or start if there is none.
+        evaluate: called with the model every `evaluate_every` steps; its figures go into the log.
+        progress: called with a line of figures.
+
+    Raises:
+        TrainingError: without data, on a folder that holds another run, or on a non-finite loss.
+    """
+    if (recipe.paint is None) == (not recipe.shards):
+        raise TrainingError("a run needs either shards or a corpus to paint from, and not both")
+    folder.mkdir(parents=True, exist_ok=True)
+    found = latest_checkpoint(folder)
+    if found is not None and not resume:
+        raise TrainingError(f"{folder} holds a run already ({found.name}); resume it, or choose another folder")
+    accelerator = Accelerator(mixed_precision=recipe.precision)
+    set_seed(recipe.seed)
+    model = build_model(recipe, found)
+    position, optimizer_state = load_training_state(found) if found else (Position(), None)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay
+    )
+    if optimizer_state is not None:
+        optimizer.load_state_dict(optimizer_state)
+    if recipe.compile:
+        network = model.model
+        network.vision_vocabulary.encode = torch.compile(network.vision_vocabulary.encode, dynamic=True)
+        network.language_model.forward = torch.compile(network.language_model.forward, dynamic=True)
+    if accelerator.is_main_process:
+        record = json.dumps(asdict(recipe), default=str, indent=1, ensure_ascii=False)
+        (folder / "recipe.json").write_text(record, encoding="utf-8")
+    source: LineSource = PaintedLines(recipe.paint) if recipe.paint else ShardLines(recipe.shards, seed=recipe.seed)
+    source.prepare()
+    blank = model.config.text_config.pad_token_id
+    form = line_format(model, vocabulary)
+    train(
+        model,
+        optimizer,
+        stage_batches(recipe, source, form, position, accelerator.process_index, accelerator.num_processes),
+        lambda network, batch: vocabulary_losses(network, batch, blank),
+        recipe.loop_settings(),
+        accelerator,
+        folder,
+        position=position,
+        evaluate=evaluate,
+        progress=progress,
+    )
+    trained = accelerator.unwrap_model(model)
+    if accelerator.is_main_process:
+        temporary = folder / f".model.{os.getpid()}"
+        trained.save_pretrained(temporary)
+        target = folder / "model"
+        if target.exists():
+            target.rename(folder / f".model.old.{os.getpid()}")
+        temporary.rename(target)
+    return trained

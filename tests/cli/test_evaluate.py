@@ -1,0 +1,86 @@
+"""`vary evaluate ocr`: the table, the report, and what counts as unread."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    folder = tmp_path / "suite"
+    folder.mkdir()
+    pages = [
+        {"image": "good.png", "lang": "en", "kind": "plain", "text": "文 of good.png\n1"},
+        {"image": "half.png", "lang": "en", "kind": "large", "text": "文 of half.png"},
+    ]
+    (folder / "pages.json").write_text(json.dumps(pages), encoding="utf-8")
+    for page in pages:
+        (folder / page["image"]).touch()
+    return folder
+
+
+def test_the_rates_of_what_a_reader_reads(vary: Run, suite: Path) -> None:
+    ran = vary("evaluate", "ocr", suite)
+    assert ran.out.splitlines() == [
+        "en                 CER 0.0714  (28 characters)",
+        "en large           CER 0.1538  (13 characters)",
+        "en plain           CER 0.0000  (15 characters)",
+        "overall            CER 0.0714  (28 characters)",
+    ]
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_a_page_that_cannot_be_read_counts_and_is_named(vary: Run, suite: Path) -> None:
+    (suite / "half.png").unlink()
+    ran = vary("evaluate", "ocr", suite)
+    assert "en large           CER 1.0000" in ran.out
+    assert ran.code == 1
+    assert ran.err.startswith(f"vary: {suite / 'half.png'}: failed: ")
+
+
+def test_texts_that_are_there_are_scored_without_a_model(
+    vary: Run, suite: Path, tmp_path: Path, fake_reader: Any
+) -> None:
+    predictions = tmp_path / "texts"
+    predictions.mkdir()
+    (predictions / "good.txt").write_text("文 of good.png 1", encoding="utf-8")
+    ran = vary("evaluate", "ocr", suite, "--predictions", predictions)
+    assert "en plain           CER 0.0000" in ran.out
+    assert ran.code == 1
+    assert ran.err == f"vary: {suite / 'half.png'}: missing: no prediction for this page\n"
+    assert fake_reader.loaded == []
+
+
+def test_the_report_says_what_was_measured_and_how(vary: Run, suite: Path, tmp_path: Path) -> None:
+    vary("evaluate", "ocr", suite, "--device", "cpu", "--json", tmp_path / "report.json")
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["model"]["name"] == "fake"
+    assert len(report["suite_sha256"]) == 64
+    assert report["cer"]["overall"]["edits"] == 2
+    assert [page["status"] for page in report["pages"]] == ["ok", "ok"]
+
+
+def test_what_was_read_can_be_kept_and_scored_again(vary: Run, suite: Path, tmp_path: Path) -> None:
+    first = vary("evaluate", "ocr", suite, "--save-predictions", tmp_path / "texts")
+    again = vary("evaluate", "ocr", suite, "--predictions", tmp_path / "texts")
+    assert first.out == again.out
+    assert sorted(path.name for path in (tmp_path / "texts").iterdir()) == ["good.txt", "half.txt"]
+
+
+def test_a_folder_that_is_no_suite(vary: Run, tmp_path: Path) -> None:
+    ran = vary("evaluate", "ocr", tmp_path)
+    assert (ran.code, ran.out) == (1, "")
+    assert "pages.json: cannot be read" in ran.err
+
+
+def test_options_that_do_not_go_together(vary: Run, suite: Path, tmp_path: Path) -> None:
+    ran = vary("evaluate", "ocr", suite, "--predictions", tmp_path, "--save-predictions", tmp_path)
+    assert ran.code == 2
+    assert "--save-predictions has nothing to store" in ran.err

@@ -1,0 +1,51 @@
+"""`import vary` is cheap and silent, and its public names are the ones that it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import vary
+
+HEAVY = ("torch", "transformers", "tokenizers", "numpy", "PIL", "cv2", "pypdfium2", "tqdm")
+
+
+def _python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+
+def test_import_loads_nothing_heavy_and_says_nothing() -> None:
+    ran = _python(f"import sys, vary; sys.exit(', '.join(m for m in {HEAVY} if m in sys.modules) or 0)")
+    assert (ran.stdout, ran.stderr) == ("", "")
+
+
+def test_command_line_parsers_load_nothing_heavy() -> None:
+    _python(
+        "import sys; from vary.cli.main import build_parser; build_parser().format_help();"
+        f"sys.exit(', '.join(m for m in {HEAVY} if m in sys.modules) or 0)"
+    )
+
+
+@pytest.mark.parametrize("name", vary.__all__)
+def test_every_public_name_loads(name: str) -> None:
+    assert getattr(vary, name) is not None
+    assert name in dir(vary)
+
+
+def test_public_names_are_where_they_live() -> None:
+    from vary.errors import VaryError
+
+    assert vary.VaryError is VaryError
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = vary.nonsense
+
+
+def test_version_is_the_distributions() -> None:
+    from importlib.metadata import version
+
+    assert vary.__version__ == version("vary-toy")
