@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers.utils import logging as hub_logging
 
 from vary import __version__
 from vary.assets import default_checkpoint
@@ -23,13 +25,25 @@ from vary.engine.guards import LoopFinding, LoopGuard
 from vary.engine.lines import LineReading, read_lines
 from vary.errors import CheckpointError, InputError
 from vary.inputs.page_image import DEFAULT_LIMITS, InputLimits, PageFailure, PageImage
-from vary.inputs.pages import DEFAULT_DPI, Source, open_pages, source_name
+from vary.inputs.page_range import parse_page_range
+from vary.inputs.pages import DEFAULT_DPI, Source, open_pages, page_count, source_name
 from vary.inputs.tasks import ResolvedTask, resolve_task
 from vary.inputs.windows import PageWindows, Window, line_windows, whole_window
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
-from vary.outputs.document import Block, BlockKind, Document, Line, Page, PageStatus, Provenance, status_of
-from vary.outputs.words import words_of
+from vary.outputs.document import (
+    Block,
+    BlockKind,
+    Box,
+    Document,
+    Line,
+    Page,
+    PageStatus,
+    Provenance,
+    status_of,
+)
+from vary.outputs.text import clean_line, split_paragraphs
+from vary.outputs.words import cut_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -46,6 +60,9 @@ GROUP_WINDOWS = 96
 """Windows of so many are collected, from one page or several, before they are sorted by width and read."""
 GROUP_PAGES = 8
 LINE_BATCH, PAGE_BATCH = 32, 1
+HEADING_HEIGHT, HEADING_LINES = 1.25, 3
+"""A heading's text is so many times as high as the page's usual text, in at most so many lines."""
+MARKDOWN_TASKS = ("markdown",)
 MINIMUM_CONFIDENCE = 0.6
 """Pages below are marked `low_confidence`."""
 
@@ -59,8 +76,7 @@ class _PageJob:
     page: PageImage
     windows: PageWindows
     started: float
-    lines: dict[int, Line] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    readings: dict[int, LineReading] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +138,12 @@ class Reader:
         `progress` is called with the number of pages done and, where it is known, of all.
         """
         order_task = self._task(options.get("task"), options.get("prompt"))
+        total = None if progress is None else self._count(source, options)
         pages: list[Page] = []
         for page in self.iter_pages(source, **options):
             pages.append(page)
             if progress is not None:
-                progress(len(pages), None)
+                progress(len(pages), total)
         return Document(source_name(source), tuple(pages), self._provenance(order_task, options))
 
     def iter_pages(
@@ -174,6 +191,12 @@ class Reader:
         images = open_pages(source, pages=pages, dpi=dpi, limits=limits, password=password)
         return self._run(images, order)
 
+    @staticmethod
+    def _count(source: Source, options: dict[str, Any]) -> int:
+        """How many pages will be read."""
+        known = {name: options[name] for name in ("limits", "password") if name in options}
+        return len(parse_page_range(options.get("pages")).indices(page_count(source, **known), source_name(source)))
+
     @property
     def _reads_lines(self) -> bool:
         return bool(self.model.config.window == "lines")
@@ -187,7 +210,7 @@ class Reader:
             for group in _groups(self._jobs(images)):
                 self._read_group([job for job in group if isinstance(job, _PageJob)], order)
                 for job in group:
-                    yield job if isinstance(job, Page) else self._page(job)
+                    yield job if isinstance(job, Page) else self._page(job, order.task.name)
 
     def _jobs(self, images: Iterable[PageImage | PageFailure]) -> Iterator[_PageJob | Page]:
         """Each page with its windows, or the page that could not be opened."""
@@ -211,20 +234,19 @@ class Reader:
         for first in range(0, len(work), order.batch_size):
             batch = work[first : first + order.batch_size]
             windows = [job.windows.windows[number] for job, number in batch]
-            for (job, number), line in zip(batch, self._read_windows(windows, order), strict=True):
-                job.lines[number] = line
+            for (job, number), reading in zip(batch, self._read_windows(windows, order), strict=True):
+                job.readings[number] = reading
 
-    def _read_windows(self, windows: Sequence[Window], order: _Order) -> list[Line]:
+    def _read_windows(self, windows: Sequence[Window], order: _Order) -> list[LineReading]:
         query = "" if self._reads_lines else order.task.prompt
         inputs = self.processor.build_inputs([window.image for window in windows], query).to(self.device)
         limits = [order.max_new_tokens or self._limit(window, inputs["input_ids"].shape[1]) for window in windows]
         guards = [self._guard(window) for window in windows]
         options = {"sampling": order.sampling, "guards": guards}
         if self._reads_lines:
-            readings = read_lines(self.model, inputs, limits, **options)
-            return [self._line(window, reading) for window, reading in zip(windows, readings, strict=True)]
-        written = generate(self.model, inputs, limits, **options)
-        return [self._line(window, _plain(answer)) for window, answer in zip(windows, written, strict=True)]
+            return read_lines(self.model, inputs, limits, sampling=order.sampling, guards=guards)
+        answers = generate(self.model, inputs, limits, sampling=order.sampling, guards=guards)
+        return [LineReading(answer, [math.exp(min(0.0, p)) for p in answer.logprobs], None, 0) for answer in answers]
 
     def _limit(self, window: Window, prompt_length: int) -> int:
         """The most tokens that can stand in a window."""
@@ -255,32 +277,52 @@ class Reader:
 
         return feed
 
+    def _blocks(self, job: _PageJob, task: str) -> list[Block]:
+        """The page's text: lines in the blocks that were found, or a whole page's answer in its paragraphs."""
+        windows = job.windows.windows
+        if not self._reads_lines:
+            kind = BlockKind.MARKDOWN if task in MARKDOWN_TASKS else BlockKind.TEXT
+            return [block for n, window in enumerate(windows) for block in self._answer(window, job.readings[n], kind)]
+        heights = [window.text_height for window in windows]
+        usual = median(heights) if heights else 0.0
+        blocks = []
+        for number in sorted({window.block for window in windows}):
+            members = [index for index, window in enumerate(windows) if window.block == number]
+            lines = tuple(self._line(windows[index], job.readings[index]) for index in members)
+            tall = median(heights[index] for index in members) >= HEADING_HEIGHT * usual
+            heading = tall and len(members) <= HEADING_LINES < len(windows)
+            blocks.append(Block(lines, BlockKind.HEADING if heading else BlockKind.PARAGRAPH))
+        return blocks
+
     def _line(self, window: Window, reading: LineReading) -> Line:
-        answer = reading.generation
-        tokenizer = self.processor.tokenizer
-        text = _decode(tokenizer, answer.ids)
-        words = words_of(
-            [_decode(tokenizer, [token]) for token in answer.ids] if reading.spans else [],
+        """A line that was read in a window of its own, with its words."""
+        answer, frames = reading.generation, max(1, reading.frames)
+        spans = reading.spans or []
+        words = cut_words(
+            [_decode(self.processor.tokenizer, [token]) for token in answer.ids] if spans else [],
             reading.probabilities,
-            [(first / reading.frames, (last + 1) / reading.frames) for first, last in reading.spans or []],
+            [(first / frames, (last + 1) / frames) for first, last in spans],
             window.place,
         )
-        confidence = sum(reading.probabilities) / len(reading.probabilities) if reading.probabilities else None
         return Line(
-            text=text,
+            text=clean_line(_decode(self.processor.tokenizer, answer.ids)),
             polygon=window.polygon,
-            confidence=confidence,
+            confidence=_mean(reading.probabilities),
             words=words,
             finish_reason=answer.finish_reason,
         )
 
-    def _page(self, job: _PageJob) -> Page:
-        windows = job.windows.windows
-        blocks: list[Block] = []
-        for block in sorted({window.block for window in windows}):
-            lines = [job.lines[number] for number, window in enumerate(windows) if window.block == block]
-            kind = BlockKind.PARAGRAPH if self._reads_lines else BlockKind.TEXT
-            blocks.append(Block(tuple(lines), kind))
+    def _answer(self, window: Window, reading: LineReading, kind: BlockKind) -> list[Block]:
+        """What was written about a whole page; its lines have no places of their own."""
+        answer = reading.generation
+        text = _decode(self.processor.tokenizer, answer.ids)
+        paragraphs = split_paragraphs(text) or [[""]]
+        place = {"confidence": _mean(reading.probabilities), "finish_reason": answer.finish_reason}
+        blocks = [[Line(text=line, **place) for line in lines] for lines in paragraphs]
+        return [Block(tuple(lines), kind, Box.around(window.polygon)) for lines in blocks]
+
+    def _page(self, job: _PageJob, task: str) -> Page:
+        blocks = self._blocks(job, task)
         status = PageStatus.BLANK if job.windows.blank else status_of(blocks, minimum_confidence=MINIMUM_CONFIDENCE)
         page = job.page
         return Page(
@@ -324,11 +366,16 @@ def _load(folder: Path, dtype: torch.dtype | None) -> tuple[VaryForConditionalGe
             f"{folder}: no checkpoint here (there is no config.json); give the folder of a vary checkpoint, "
             f"or leave the model out to use {DEFAULT_NAME}"
         )
+    bars = hub_logging.is_progress_bar_enabled()
+    hub_logging.disable_progress_bar()
     try:
         model = VaryForConditionalGeneration.from_pretrained(folder, dtype=dtype or "auto", local_files_only=True)
         processor = VaryProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{folder}: not a checkpoint that vary can load ({error})") from error
+    finally:
+        if bars:
+            hub_logging.enable_progress_bar()
     return model, processor
 
 
@@ -346,9 +393,8 @@ def _groups(jobs: Iterable[_PageJob | Page]) -> Iterator[list[_PageJob | Page]]:
         yield group
 
 
-def _plain(answer: Generation) -> LineReading:
-    """A page's answer, whose tokens have no places."""
-    return LineReading(answer, [math.exp(min(0.0, chance)) for chance in answer.logprobs], None, 0)
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

@@ -15,7 +15,7 @@ import vary as package
 from vary.cli import console
 from vary.cli import main as main_module
 from vary.cli.main import COMMANDS, build_parser
-from vary.errors import InputError, MissingDependencyError, TrainingError, VaryError
+from vary.errors import InputError, MissingDependencyError, TrainingError
 
 
 def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -80,16 +80,18 @@ def test_wrong_usage_exits_with_2_and_prints_no_result(
         (TrainingError("loss is nan"), 1),
         (MissingDependencyError("pip install 'vary-toy[train]'"), 2),
         (console.UsageError("does not fit"), 2),
+        (PermissionError(13, "Permission denied", "out"), 1),
     ],
 )
 def test_errors_become_messages_and_exit_codes(
-    vary: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: VaryError, code: int
+    vary: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
     def fail(args: argparse.Namespace) -> int:
         raise error
 
     monkeypatch.setattr(main_module.info, "run", fail)
-    assert vary("info") == (code, "", f"vary: {error}\n")
+    text = "out: Permission denied" if isinstance(error, OSError) else str(error)
+    assert vary("info") == (code, "", f"vary: {text}\n")
 
 
 @pytest.mark.parametrize(

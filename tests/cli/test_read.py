@@ -59,7 +59,7 @@ def test_the_exit_code_is_0_only_if_every_page_is_ok_or_blank(
     [path] = files(f"{name}.png")
     ran = vary("read", path)
     assert ran.code == code
-    said = "is odd" if name == "failed" else name
+    said = "failed: is odd" if name == "failed" else name
     assert ran.err == (f"vary: {path}: page 1: {said}\n" if code else "")
 
 

@@ -21,8 +21,8 @@ WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 WORDS = re.findall(
     r"\w+",
     """the of and to in a is that for it was on are as with his they at be this have from or one had by word
-    but not what all were we when your can said there use an each which she do how their if will up other about
-    out many then them these so some her would make like him into time has look two more write go see number""",
+    but not what all were we when your can said there use an each which she do how their if will up other
+    about out many then them these so some her would make like him into time has look two more write go see""",
 )
 
 
@@ -103,7 +103,7 @@ LOOPS = {
     "spaced dots": (cycle([". "]), 257, "repeat", None),
     "blanks": (cycle([" "]), 257, "run", None),
     "tabs and blanks": (cycle([" \t"]), 129, "run", None),
-    "empty lines": (cycle(["\n"]), 257, "run", "\n"),
+    "empty lines": (cycle(["\n"]), 257, "repeat", "\n"),
     "one Han character": (cycle(["哈"]), 257, "run", "哈"),
     "syllables": (cycle(["la"]), 1537, "repeat", "lalalalalala"),
     "sentence": (cycle(["All work and no play makes Jack a dull boy. "]), 60, "repeat", None),
@@ -220,7 +220,7 @@ def genuine() -> Iterator[tuple[str, str]]:
     yield "answer sheet", lines(f"{n}. ______________" for n in range(1, 101))
     yield "column of amounts", lines(f"{draw.randrange(10**6)}" for _ in range(500))
     yield "column of yes and no", lines(draw.choice(["yes", "no"]) for _ in range(120))
-    yield "matrix", lines(" ".join(str(draw.randrange(2)) for _ in range(40)) for _ in range(200))
+    yield "matrix", lines(" ".join(str(draw.randrange(2)) for _ in range(20)) for _ in range(200))
     yield "blank table", lines(["| " * 12] * 60)
     yield "blank HTML table", ("<tr>" + "<td></td>" * 10 + "</tr>\n") * 40
     yield "rules and boxes", lines(["┌" + "─" * 150 + "┐", "│" + " " * 150 + "│", "└" + "─" * 150 + "┘"] * 10)
@@ -322,11 +322,13 @@ def test_natural_text_never_loops(seed: int) -> None:
     copy=st.lists(st.text("αβγδäß", min_size=1, max_size=8), min_size=1, max_size=80),
     row=st.booleans(),
 )
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=30)
 def test_random_loops_behind_random_text_are_found(
     seed: int, before: int, copy: list[str], row: bool
 ) -> None:
-    opening = prose(seed, before) + " Nothing that stands here before was ever part of those many equal copies: "
+    opening = (
+        prose(seed, before) + " Nothing that stands here before was ever part of those many equal copies: "
+    )
     one = " ".join(copy) + ("\n" if row else " ")
     period = len(copy) + row
     bound = max(100 * period if row and period <= 64 else min(64 * period, 640), 4 * period, 256)
@@ -348,13 +350,14 @@ def test_random_loops_behind_random_text_are_found(
         )
     ).map("".join),
     copies=st.integers(100, 300),
+    tail=st.sampled_from(["", "." * 300, "1. " * 200]),
     cuts=st.randoms(use_true_random=False),
 )
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=30)
 def test_the_verdict_does_not_depend_on_how_the_text_is_cut(
-    text: str, copies: int, cuts: random.Random
+    text: str, copies: int, tail: str, cuts: random.Random
 ) -> None:
-    text = OPENING + text * copies
+    text = OPENING + text * copies + tail
     whole, pieced = find_loop(text=text), LoopGuard()
     at = 0
     while at < len(text):

@@ -629,6 +629,17 @@ def test_folders_become_their_files_in_natural_order(in_folder: Path) -> None:
     assert expand_sources("scans") == found[1:]
 
 
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
+def test_links_in_folders(in_folder: Path) -> None:
+    Path("scans").mkdir()
+    upright().save("a.png")
+    Path("scans/1.png").symlink_to("../a.png")
+    Path("scans/2.png").symlink_to("../gone.png")
+    Path("scans/3.png").symlink_to("..")
+    assert expand_sources("scans") == [Path("scans/1.png"), Path("scans/2.png")]
+    assert "there is no such file" in message_of("scans/2.png")
+
+
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the super-user may read everything"
 )

@@ -76,17 +76,6 @@ def test_special_tokens_in_a_query_stay_text(toy: VaryProcessor) -> None:
     assert toy.decode(ids).endswith(f"</img>\n{query}<|im_end|><|im_start|>assistant\n")
 
 
-def test_special_tokens_in_a_query_are_refused_where_the_library_cannot_keep_them_text(
-    nano: VaryProcessor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def older(self: VaryProcessor, conversation: Any, **kwargs: Any) -> Any:
-        return conversation
-
-    monkeypatch.setattr(VaryProcessor, "apply_chat_template", older)
-    with pytest.raises(TaskError, match="holds a special token, <eos>"):
-        nano.build_inputs([np.zeros((32, 33), np.uint8)], "What is <eos>?")
-
-
 @pytest.mark.shared
 def test_a_conversation_shows_images_first_and_marks_the_answers(toy: VaryProcessor) -> None:
     question = {"role": "user", "content": [{"type": "text", "text": "Q1"}, {"type": "image", "image": PAGE}]}

@@ -72,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return console.EXIT_BROKEN_PIPE
     except OSError as error:
         if error.filename is not None:
-            raise
+            console.complain(f"{error.filename}: {error.strerror}")
+            return console.EXIT_FAILED
         _silence_stdout()
         console.complain(f"standard output cannot be written: {error.strerror or error}")
         return console.EXIT_FAILED

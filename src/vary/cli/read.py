@@ -13,7 +13,7 @@ from vary.cli.writing import SUFFIXES, OutputError, Write, open_output
 from vary.errors import InputError
 
 if TYPE_CHECKING:
-    from vary.outputs.document import Document
+    from vary.outputs.document import Document, Page
 
 __all__ = ["add_parser", "run"]
 
@@ -132,23 +132,23 @@ def _read_each(
         yield source, document
 
 
-def _complain_of(source: Path, message: str, page: int | None = None) -> None:
+def _complain_of(source: Path, message: str, page: Page | None = None) -> None:
     """Say what is wrong with a file or one of its pages, naming each once."""
     from vary.inputs.pages import source_name
 
-    name = f"{source_name(source)}: "
-    message = message.removeprefix(name)
+    name = source_name(source)
+    message = message.removeprefix(f"{name}: ")
     if page is not None:
-        name += f"page {page}: "
-        message = message.removeprefix(f"page {page}: ")
-    console.complain(name + message)
+        message = message.removeprefix(f"page {page.number}: ")
+        name = f"{name}: page {page.number}: {page.status}"
+    console.complain(f"{name}: {message}" if message else name)
 
 
 def _report(source: Path, document: Document) -> bool:
     """Say which pages were not read well; True if there are none."""
     for page in document.pages:
         if not page.ok:
-            _complain_of(source, page.message or f"{page.status}", page.number)
+            _complain_of(source, page.message, page)
     if not document.pages:
         _complain_of(source, "no page was read")
     return document.ok

@@ -12,8 +12,8 @@ __all__ = ["add_parser", "run"]
 
 TEXT_DESCRIPTION = """\
 Paints pages from a corpus with the installed fonts, finds and cuts their lines with the reader's own code and
-writes them with their exact text as WebDataset shards and a manifest.  The same options give the same samples,
-whatever the number of workers.  A run that was stopped goes on when the command is given again.
+writes them with their exact text as WebDataset shards and a manifest.  The same options give the same
+samples, whatever the number of workers.  A run that was stopped goes on when the command is given again.
 """
 
 TEXT_EPILOG = """\
@@ -33,9 +33,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "preview", help="a contact sheet of a shard: every line with its text below", allow_abbrev=False
     )
     preview.add_argument("shard", type=Path, metavar="SHARD", help="a shard (.tar) or a data set's folder")
-    preview.add_argument("-o", "--output", type=Path, required=True, metavar="PNG", help="where to write the sheet")
     preview.add_argument(
-        "--lines", type=console.positive_int, default=60, metavar="N", help="how many lines to show (default: 60)"
+        "-o", "--output", type=Path, required=True, metavar="PNG", help="where to write the sheet"
+    )
+    preview.add_argument(
+        "--lines",
+        type=console.positive_int,
+        default=60,
+        metavar="N",
+        help="how many lines to show (default: 60)",
     )
     preview.add_argument(
         "--skip", type=int, default=0, metavar="N", help="how many lines to pass over first (default: 0)"
@@ -59,7 +65,9 @@ def _add_text(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="text files, UTF-8, one paragraph a line (.txt or .txt.xz)",
     )
     text.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data set")
-    text.add_argument("--lines", type=console.positive_int, required=True, metavar="N", help="how many lines to write")
+    text.add_argument(
+        "--lines", type=console.positive_int, required=True, metavar="N", help="how many lines to write"
+    )
     text.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
     text.add_argument(
         "--workers", type=console.positive_int, default=1, metavar="W", help="processes (default: 1)"
@@ -88,7 +96,11 @@ def _add_text(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--lines-per-shard", type=console.positive_int, default=5000, metavar="N", help="default: 5000"
     )
     text.add_argument(
-        "--max-width", type=console.positive_int, default=1024, metavar="PX", help="widest line (default: 1024)"
+        "--max-width",
+        type=console.positive_int,
+        default=1024,
+        metavar="PX",
+        help="widest line (default: 1024)",
     )
     text.add_argument(
         "--max-chars", type=console.positive_int, default=120, metavar="N", help="longest line (default: 120)"
@@ -155,7 +167,9 @@ def _preview(args: argparse.Namespace) -> int:
     from vary.errors import DataError
 
     items = read_shards(args.shard) if args.shard.is_dir() else read_shard(args.shard)
-    lines = [(item.image, str(item.record["answer"])) for item in islice(items, args.skip, args.skip + args.lines)]
+    lines = [
+        (item.image, str(item.record["answer"])) for item in islice(items, args.skip, args.skip + args.lines)
+    ]
     if not lines:
         raise DataError(f"{args.shard}: no line after the first {args.skip}")
     plain = all(ord(character) < 256 for _, text in lines for character in text)

@@ -4,13 +4,13 @@ The way of the data::
 
     corpus.py       paragraphs of a text file, cleaned
       -> text.py    TextEngine: a page's plan (font, size, column, texts), then its samples
-      -> painting.py     the plan painted with PIL; where every line stands; found lines matched to painted ones
-      -> degradation.py  what scanners, cameras, faxes and JPEG do to a page; line boxes move with the image
-      -> vary.inputs.windows    the reader's own code finds and cuts the lines
+      -> painting.py     the plan painted with PIL; where every line stands; found lines matched to painted
+      ones -> degradation.py  what scanners, cameras, faxes and JPEG do to a page; line boxes move with the
+      image -> vary.inputs.windows    the reader's own code finds and cuts the lines
       -> shards.py  WebDataset tar files with a manifest
 
-Every engine has the same shape: a frozen configuration, `page(index) -> list of samples` that depends on the seed and
-the index alone, and samples that `shards.py` can write.  Nothing here imports torch.
+Every engine has the same shape: a frozen configuration, `page(index) -> list of samples` that depends on the
+seed and the index alone, and samples that `shards.py` can write.  Nothing here imports torch.
 """
 
 from __future__ import annotations

@@ -12,10 +12,21 @@ from pathlib import Path
 
 from vary.errors import DataError
 
-__all__ = ["LANGUAGES", "Corpus", "Paragraph", "clean_text", "file_sha256", "is_han", "language_of", "read_paragraphs"]
+__all__ = [
+    "LANGUAGES",
+    "Corpus",
+    "Paragraph",
+    "clean_text",
+    "file_sha256",
+    "is_han",
+    "language_of",
+    "read_paragraphs",
+]
 
 LANGUAGES = ("en", "zh")
-_CONTROL = re.compile(r"[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff\ufffd]")
+_CONTROL = re.compile(
+    r"[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff\ufffd]"
+)
 _HAN_SHARE = 0.2
 
 
@@ -31,7 +42,12 @@ class Paragraph:
 def is_han(character: str) -> bool:
     """Whether a character is a CJK ideograph."""
     code = ord(character)
-    return 0x4E00 <= code <= 0x9FFF or 0x3400 <= code <= 0x4DBF or 0x20000 <= code <= 0x323AF or 0xF900 <= code <= 0xFAFF
+    return (
+        0x4E00 <= code <= 0x9FFF
+        or 0x3400 <= code <= 0x4DBF
+        or 0x20000 <= code <= 0x323AF
+        or 0xF900 <= code <= 0xFAFF
+    )
 
 
 def clean_text(text: str) -> str:
@@ -97,5 +113,7 @@ class Corpus:
         for language, paragraphs in kept.items():
             if not paragraphs:
                 names = ", ".join(str(file) for file in files) or "no file"
-                raise DataError(f"no paragraph in language {language!r} in {names}: give a corpus file that has some")
+                raise DataError(
+                    f"no paragraph in language {language!r} in {names}: give a corpus file that has some"
+                )
         return cls({language: tuple(paragraphs) for language, paragraphs in kept.items()})

@@ -1,7 +1,7 @@
 """What happens to a printed page before it is read: scanners, cameras, faxes, copies, JPEG.
 
-`draw_degradation` chooses the steps of one page; `Degradation.apply` runs them over the gray page once and returns the
-page with the `Geometry` that moves points along, so that line boxes stay true.
+`draw_degradation` chooses the steps of one page; `Degradation.apply` runs them over the gray page once and
+returns the page with the `Geometry` that moves points along, so that line boxes stay true.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ Step = tuple[str, float]
 
 @dataclass(frozen=True)
 class Geometry:
-    """How points of the painted page move: a 3 x 3 matrix, then a vertical wave (amplitude, length in px, phase)."""
+    """How points of the painted page move: a 3 x 3 matrix, then a vertical wave (amplitude, length in px,
+    phase)."""
 
     matrix: Points = field(default_factory=lambda: np.eye(3))
     wave: tuple[float, float, float] = (0.0, 1.0, 0.0)
@@ -46,7 +47,8 @@ class Degradation:
     steps: tuple[Step, ...] = ()
 
     def apply(self, gray: Gray, em: float, rng: np.random.Generator) -> tuple[Gray, Geometry]:
-        """Run the steps over a gray page (H, W); `em` is the font size in px, which bounds what stays readable."""
+        """Run the steps over a gray page (H, W); `em` is the font size in px, which bounds what stays
+        readable."""
         geometry = Geometry()
         for name, strength in self.steps:
             if name in _MOVING:
@@ -57,10 +59,13 @@ class Degradation:
 
 
 def draw_degradation(rng: np.random.Generator, clean_share: float) -> Degradation:
-    """Choose a page's fate: `clean` with probability `clean_share`, else a light touch, a scan, a fax or worse."""
+    """Choose a page's fate: `clean` with probability `clean_share`, else a light touch, a scan, a fax or
+    worse."""
     if rng.random() < clean_share:
         return Degradation("clean")
-    profile = str(rng.choice(["light", "scan", "low resolution", "photo", "fax"], p=[0.34, 0.38, 0.12, 0.10, 0.06]))
+    profile = str(
+        rng.choice(["light", "scan", "low resolution", "photo", "fax"], p=[0.34, 0.38, 0.12, 0.10, 0.06])
+    )
     names: list[str] = []
 
     def maybe(probability: float, *options: str) -> None:
@@ -68,7 +73,10 @@ def draw_degradation(rng: np.random.Generator, clean_share: float) -> Degradatio
             names.append(str(rng.choice(options)))
 
     if profile == "light":
-        names += [str(n) for n in rng.choice(["blur", "noise", "jpeg", "rotate", "texture", "ink"], 2, replace=False)]
+        names += [
+            str(n)
+            for n in rng.choice(["blur", "noise", "jpeg", "rotate", "texture", "ink"], 2, replace=False)
+        ]
     elif profile == "scan":
         maybe(0.35, "ink")
         maybe(0.75, "rotate")
@@ -109,7 +117,9 @@ def _background(gray: Gray) -> float:
 
 def _warp(gray: Gray, matrix: Points, geometry: Geometry) -> tuple[Gray, Geometry]:
     height, width = gray.shape
-    corners = Geometry(matrix).apply(np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=float))
+    corners = Geometry(matrix).apply(
+        np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=float)
+    )
     shift = np.eye(3)
     shift[:2, 2] = -corners.min(axis=0)
     size = np.ceil(corners.max(axis=0) - corners.min(axis=0)).astype(int)
@@ -120,13 +130,17 @@ def _warp(gray: Gray, matrix: Points, geometry: Geometry) -> tuple[Gray, Geometr
     return moved, Geometry(whole @ geometry.matrix, geometry.wave)
 
 
-def _rotate(gray: Gray, strength: float, rng: np.random.Generator, geometry: Geometry) -> tuple[Gray, Geometry]:
+def _rotate(
+    gray: Gray, strength: float, rng: np.random.Generator, geometry: Geometry
+) -> tuple[Gray, Geometry]:
     angle = np.deg2rad(2.5 * strength * (1 if rng.random() < 0.5 else -1))
     cosine, sine = np.cos(angle), np.sin(angle)
     return _warp(gray, np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1.0]]), geometry)
 
 
-def _perspective(gray: Gray, strength: float, rng: np.random.Generator, geometry: Geometry) -> tuple[Gray, Geometry]:
+def _perspective(
+    gray: Gray, strength: float, rng: np.random.Generator, geometry: Geometry
+) -> tuple[Gray, Geometry]:
     height, width = gray.shape
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
     reach = 0.012 * (0.3 + strength) * np.array([width, height])
@@ -136,7 +150,11 @@ def _perspective(gray: Gray, strength: float, rng: np.random.Generator, geometry
 
 def _wave(gray: Gray, strength: float, rng: np.random.Generator, geometry: Geometry) -> tuple[Gray, Geometry]:
     height, width = gray.shape
-    amplitude, length, phase = 0.5 + 1.5 * strength, float(rng.uniform(1.0, 3.0) * max(width, 400)), rng.uniform(0, 6)
+    amplitude, length, phase = (
+        0.5 + 1.5 * strength,
+        float(rng.uniform(1.0, 3.0) * max(width, 400)),
+        rng.uniform(0, 6),
+    )
     columns = np.arange(width, dtype=np.float32)
     offset = (amplitude * np.sin(2 * np.pi * columns / length + phase)).astype(np.float32)
     rows = np.arange(height, dtype=np.float32)[:, None] - offset[None, :]
@@ -148,18 +166,22 @@ def _wave(gray: Gray, strength: float, rng: np.random.Generator, geometry: Geome
 # steps that leave points where they are
 
 
+def _gray(values: object) -> Gray:
+    return np.asarray(values).astype(np.uint8, copy=False)
+
+
 def _ink(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> Gray:
     """Bleeding or worn ink: a morphological step mixed in, weaker for small type."""
     kernel = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     worn = rng.random() < 0.4
     changed = cv2.dilate(gray, kernel) if worn else cv2.erode(gray, kernel)
     share = min(1.0, em / 24) * (0.2 + (0.35 if worn else 0.5) * strength)
-    return cv2.addWeighted(gray, 1 - share, changed, share, 0)
+    return _gray(cv2.addWeighted(gray, 1 - share, changed, share, 0))
 
 
 def _blur(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> Gray:
     sigma = min(0.3 + 0.9 * strength, 0.055 * em)
-    return cv2.GaussianBlur(gray, (0, 0), sigma)
+    return _gray(cv2.GaussianBlur(gray, (0, 0), sigma))
 
 
 def _defocus(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> Gray:
@@ -167,7 +189,7 @@ def _defocus(gray: Gray, strength: float, em: float, rng: np.random.Generator) -
     reach = int(np.ceil(radius))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     kernel = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1).astype(np.float32)
-    return cv2.filter2D(gray, -1, kernel / kernel.sum())
+    return _gray(cv2.filter2D(gray, -1, kernel / kernel.sum()))
 
 
 def _motion(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> Gray:
@@ -175,7 +197,7 @@ def _motion(gray: Gray, strength: float, em: float, rng: np.random.Generator) ->
     kernel = np.zeros((size, size), dtype=np.float32)
     line = [np.eye(size), np.fliplr(np.eye(size)), np.outer(np.arange(size) == size // 2, np.ones(size))]
     kernel += line[int(rng.integers(3))] / size
-    return cv2.filter2D(gray, -1, kernel)
+    return _gray(cv2.filter2D(gray, -1, kernel))
 
 
 def _normal(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.int16]:
@@ -188,12 +210,12 @@ def _normal(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.int1
 
 def _noise(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> Gray:
     sigma = 1.5 + 15 * strength**2
-    return np.clip(gray + _normal(gray.shape, rng) * np.float32(sigma / 32), 0, 255).astype(np.uint8)
+    return _gray(np.clip(gray + _normal(gray.shape, rng) * np.float32(sigma / 32), 0, 255))
 
 
 def _speckle(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> Gray:
     share = np.float32((0.02 + 0.1 * strength) / 32)
-    return np.clip(gray * (1 + _normal(gray.shape, rng) * share), 0, 255).astype(np.uint8)
+    return _gray(np.clip(gray * (1 + _normal(gray.shape, rng) * share), 0, 255))
 
 
 def _salt(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> Gray:
@@ -207,19 +229,21 @@ def _salt(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> G
 def _smooth_field(shape: tuple[int, int], cells: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """A smooth random field, -1 to 1, with about `cells` bumps a side."""
     coarse = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
-    return cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(
+        cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), dtype=np.float32
+    )
 
 
 def _light(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> Gray:
     field_ = _smooth_field(gray.shape, int(rng.integers(2, 5)), rng)
     factor = 1 - (0.08 + 0.3 * strength) * (field_ + 1) / 2
-    return (gray * factor).astype(np.uint8)
+    return _gray(gray * factor)
 
 
 def _texture(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> Gray:
     fine = _smooth_field(gray.shape, max(8, min(gray.shape) // 6), rng) * (2 + 7 * strength)
     coarse = _smooth_field(gray.shape, 6, rng) * (2 + 8 * strength)
-    return np.clip(gray + fine + coarse - 4, 0, 255).astype(np.uint8)
+    return _gray(np.clip(gray + fine + coarse - 4, 0, 255))
 
 
 def _downscale(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> Gray:
@@ -230,7 +254,8 @@ def _downscale(gray: Gray, strength: float, em: float, rng: np.random.Generator)
     small = (max(8, round(width * target / em)), max(8, round(height * target / em)))
     shrink = [cv2.INTER_AREA, cv2.INTER_LINEAR][int(rng.integers(2))]
     grow = [cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST][int(rng.choice(3, p=[0.5, 0.4, 0.1]))]
-    return cv2.resize(cv2.resize(gray, small, interpolation=shrink), (width, height), interpolation=grow)
+    coarse = cv2.resize(gray, small, interpolation=shrink)
+    return _gray(cv2.resize(coarse, (width, height), interpolation=grow))
 
 
 def _fax(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> Gray:
@@ -239,13 +264,13 @@ def _fax(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> Gr
     other = darkest if abs(darkest - paper) > abs(lightest - paper) else lightest
     threshold = paper + (other - paper) * (0.4 + 0.2 * strength)
     _, binary = cv2.threshold(gray, threshold, 255, cv2.THRESH_BINARY)
-    return binary
+    return _gray(binary)
 
 
 def _jpeg(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> Gray:
     quality = round(90 - 70 * strength) if em >= 18 else round(90 - 50 * strength)
     _, data = cv2.imencode(".jpg", gray, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    return _gray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
 
 
 _MOVING: dict[str, Callable[[Gray, float, np.random.Generator, Geometry], tuple[Gray, Geometry]]] = {

@@ -39,10 +39,10 @@ __all__ = [
 ]
 
 PRINTABLE_ASCII = "".join(chr(code) for code in range(0x20, 0x7F))
-COMMON_CHINESE = "的一是不在人有我他中大上子和你地出道也下以生自去之家，。、；：？！（）《》"  # noqa: RUF001
+COMMON_CHINESE = "的一是不在人有我他中大上子和你地出道也下以生自去之家，。、；：？！（）《》"
 """A face that paints all of these is taken for Chinese."""
 
-SHAPING = ("-calt", "-dlig")
+SHAPING = ["-calt", "-dlig"]
 """OpenType features for shaped text: no contextual forms, which draw `->` as an arrow in some fonts."""
 
 _FONT_SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
@@ -114,7 +114,25 @@ def paints(face: FontFace, character: str) -> bool:
     return bottom > top
 
 
-_RISKY_SEQUENCES = ("->", "--", "---", "...", "!=", "<=", ">=", "==", "=>", "(c)", "''", "``", ",,", "<<", "//", "1x2", "www")
+_RISKY_SEQUENCES = (
+    "->",
+    "--",
+    "---",
+    "...",
+    "!=",
+    "<=",
+    ">=",
+    "==",
+    "=>",
+    "(c)",
+    "''",
+    "``",
+    ",,",
+    "<<",
+    "//",
+    "1x2",
+    "www",
+)
 
 
 @lru_cache(maxsize=4096)
@@ -128,7 +146,7 @@ def shapes_safely(face: FontFace) -> bool:
     plain = load_font(face.path, face.index, 40, int(ImageFont.Layout.BASIC))
     shaped = load_font(face.path, face.index, 40, int(ImageFont.Layout.RAQM))
     for text in _RISKY_SEQUENCES:
-        ink = [float(_ink(plain.getmask(text))), float(_ink(shaped.getmask(text, features=list(SHAPING))))]
+        ink = [float(_ink(plain.getmask(text))), float(_ink(shaped.getmask(text, features=SHAPING)))]
         if abs(ink[1] - ink[0]) > 0.07 * max(ink):
             return False
     return True
@@ -180,7 +198,8 @@ class FontCatalogue:
     def family_weights(self) -> dict[str, float]:
         """How often a family is drawn, relative to the others."""
         return {
-            family: max(_FAMILY_WEIGHTS[face.kind] for face in faces) for family, faces in self.by_family().items()
+            family: max(_FAMILY_WEIGHTS[face.kind] for face in faces)
+            for family, faces in self.by_family().items()
         }
 
     @staticmethod
@@ -201,24 +220,40 @@ def font_files(folders: Sequence[str | Path] | None = None, required: str = "") 
         listed = _fontconfig_files(required)
         if listed is not None:
             return listed
-        home = Path.home()
-        folders = {
-            "darwin": ["/System/Library/Fonts", "/Library/Fonts", home / "Library/Fonts"],
-            "win32": [Path("C:/Windows/Fonts"), home / "AppData/Local/Microsoft/Windows/Fonts"],
-        }.get(sys.platform, ["/usr/share/fonts", "/usr/local/share/fonts", home / ".local/share/fonts"])
-    found = {path for folder in folders for path in Path(folder).rglob("*") if path.suffix.lower() in _FONT_SUFFIXES}
+        folders = _usual_folders()
+    found = {
+        path
+        for folder in folders
+        for path in Path(folder).rglob("*")
+        if path.suffix.lower() in _FONT_SUFFIXES
+    }
     return sorted(found)
+
+
+def _usual_folders() -> list[str | Path]:
+    home = Path.home()
+    if sys.platform == "darwin":
+        return ["/System/Library/Fonts", "/Library/Fonts", home / "Library/Fonts"]
+    if sys.platform == "win32":
+        return ["C:/Windows/Fonts", home / "AppData/Local/Microsoft/Windows/Fonts"]
+    return ["/usr/share/fonts", "/usr/local/share/fonts", home / ".local/share/fonts"]
 
 
 def _fontconfig_files(required: str) -> list[Path] | None:
     pattern = ":charset=" + " ".join(f"{ord(character):x}" for character in required) if required else ":"
     try:
         listing = subprocess.run(
-            ["fc-list", "--format", "%{file}\n", pattern], capture_output=True, text=True, check=True, timeout=60
+            ["fc-list", "--format", "%{file}\n", pattern],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    paths = {Path(line) for line in listing.stdout.splitlines() if Path(line).suffix.lower() in _FONT_SUFFIXES}
+    paths = {
+        Path(line) for line in listing.stdout.splitlines() if Path(line).suffix.lower() in _FONT_SUFFIXES
+    }
     return sorted(paths)
 
 
@@ -302,7 +337,8 @@ def _face(path: Path, index: int, font: object, excluded: re.Pattern[str], requi
         family=family,
         style=style,
         weight=weight,
-        italic=bool(int(os2.fsSelection) & 1) or bool(re.search(r"italic|oblique|slanted", style, re.IGNORECASE)),
+        italic=bool(int(os2.fsSelection) & 1)
+        or bool(re.search(r"italic|oblique|slanted", style, re.IGNORECASE)),
         kind="text",
         ranges=_as_ranges(codes),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-
 from vary.datagen.corpus import is_han
 from vary.datagen.painting import Typesetter
 
@@ -13,8 +12,8 @@ __all__ = ["LineLimits", "break_paragraph", "justify"]
 
 Advance = Callable[[str], float]
 
-_NOT_FIRST = set("，。、；：？！）》」』】〉〕”’·～％…—,.;:?!)]}%'\"")  # noqa: RUF001
-_NOT_LAST = set("（《「『【〈〔“‘([{")  # noqa: RUF001
+_NOT_FIRST = set("，。、；：？！）》」』】〉〕”’·～％…—,.;:?!)]}%'\"")
+_NOT_LAST = set("（《「『【〈〔“‘([{")
 
 
 @dataclass(frozen=True, slots=True)

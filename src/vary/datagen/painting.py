@@ -44,7 +44,7 @@ class Typesetter:
     """A face at a size, in px em: advance widths and coverage masks of texts, with or without shaping."""
 
     font: ImageFont.FreeTypeFont
-    features: tuple[str, ...] | None
+    features: list[str] | None
 
     @classmethod
     def make(cls, face: FontFace, size: float, raqm: bool) -> Typesetter:
@@ -69,7 +69,9 @@ class Typesetter:
     def cover(self, text: str, x: float, y: float) -> tuple[Gray, int, int] | None:
         """The ink of `text` with its baseline starting at (x, y), 0 <= x, y < 1: coverage cut to its ink box (h, w),
         and the column and row of its first pixel; None without ink."""
-        mask, (left, top) = self.font.getmask2(text, mode="L", anchor="ls", start=(x, y), features=self.features)
+        mask, (left, top) = self.font.getmask2(
+            text, mode="L", anchor="ls", start=(x, y), features=self.features
+        )
         box = mask.getbbox()
         if box is None:
             return None
@@ -212,7 +214,11 @@ def _fill(ink: Gray, rectangle: Sequence[float]) -> None:
 
 
 def match_lines(
-    found: Sequence[tuple[float, float, float, float]], truth: Sequence[PaintedLine], *, em: float, slack: float
+    found: Sequence[tuple[float, float, float, float]],
+    truth: Sequence[PaintedLine],
+    *,
+    em: float,
+    slack: float,
 ) -> tuple[list[tuple[int, int]], Counter[str]]:
     """Pair found boxes (left, top, right, bottom) with the painted lines that they hold, both in the same px.
 
@@ -229,13 +235,13 @@ def match_lines(
             across = min(right, line.right) - max(left, line.left)
             core = max(line.core_bottom - line.core_top, 1.0)
             if across > 0 and inside > 0.3 * core:
-                held.append((index, inside / core))
+                held.append((index, core - inside))
         if len(held) != 1:
             dropped["nothing painted here" if not held else "several lines in one"] += 1
             continue
-        index, share = held[0]
+        index, lost = held[0]
         line = truth[index]
-        if share < 0.8:
+        if lost > max(1.5, 0.2 * (line.core_bottom - line.core_top)):
             dropped["cut above or below"] += 1
         elif max(abs(left - line.left), abs(right - line.right)) > slack:
             dropped["cut left or right"] += 1

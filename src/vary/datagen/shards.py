@@ -98,7 +98,9 @@ def write_shards(
     called with the number of samples that are on disk.  Raises `DataError` when the folder holds something else.
     """
     if lines < 1 or lines_per_shard < 1 or workers < 1:
-        raise DataError(f"lines={lines}, lines_per_shard={lines_per_shard}, workers={workers}: expected at least 1 each")
+        raise DataError(
+            f"lines={lines}, lines_per_shard={lines_per_shard}, workers={workers}: expected at least 1 each"
+        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     head = _manifest_head(engine, lines, lines_per_shard)
@@ -142,7 +144,10 @@ def _manifest_head(engine: TextEngine, lines: int, lines_per_shard: int) -> Reco
     """What a data set is made from: everything that its samples depend on."""
     config = asdict(engine.config)
     files = [Path(file) for file in config.pop("corpus")]
-    versions = {name: _version(name) for name in ("pillow", "opencv-python-headless", "numpy", "fonttools", "vary-toy")}
+    versions = {
+        name: _version(name)
+        for name in ("pillow", "opencv-python-headless", "numpy", "fonttools", "vary-toy")
+    }
     return {
         "schema": SCHEMA,
         "engine": "text",
@@ -338,7 +343,9 @@ def read_shard(path: str | Path) -> Iterator[ShardItem]:
                 elif suffix == "json" and picture is not None and picture[0] == key:
                     yield _item(path, key, picture[1], data)
                 else:
-                    raise DataError(f"{path}: member {member.name!r} is not the second half of a .png and .json pair")
+                    raise DataError(
+                        f"{path}: member {member.name!r} is not the second half of a .png and .json pair"
+                    )
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"{path}: not a readable shard, {error}") from error
 

@@ -6,6 +6,7 @@ dates, prices, identifiers, addresses, capitals, accented words and strings of p
 
 from __future__ import annotations
 
+import re
 import string
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -17,21 +18,39 @@ from vary.datagen.corpus import Corpus, Paragraph, is_han
 
 __all__ = ["LATIN_ALPHABET", "Writer", "allowed_text"]
 
-_TYPOGRAPHIC = "–—‘’“”„…•†‹›€™œŒ"  # noqa: RUF001
-_LATIN_MARKS = "¡¢£¥§©«®°±²³¶·¹»¼½¾¿×÷ªºµ"  # noqa: RUF001
+_TYPOGRAPHIC = "–—‘’“”„…•†‹›€™œŒ"
+_LATIN_MARKS = "¡¢£¥§©«®°±²³¶·¹»¼½¾¿×÷ªºµ"
 _ACCENTED = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞßàáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿ"
 LATIN_ALPHABET = frozenset(
-    "".join(map(chr, range(0x20, 0x7F))) + _TYPOGRAPHIC + "‚‡‰′″ﬁﬂ" + _LATIN_MARKS + _ACCENTED  # noqa: RUF001
+    "".join(map(chr, range(0x20, 0x7F))) + _TYPOGRAPHIC + "‚‡‰′″ﬁﬂ" + _LATIN_MARKS + _ACCENTED
 )
 """The characters that English pages may show; paragraphs with others are passed over."""
 
 _ACCENTS_OF = {
-    base: [c for c in _ACCENTED if unicodedata.normalize("NFD", c)[0] == base] for base in string.ascii_letters
+    base: [c for c in _ACCENTED if unicodedata.normalize("NFD", c)[0] == base]
+    for base in string.ascii_letters
 }
 _ACCENTS_OF.update({"s": ["ß"], "d": ["ð"], "D": ["Ð"], "t": ["þ"]})
-_CHINESE_MARKS = "，。、；：？！（）《》“”‘’「」『』【】—…·～％￥＋－＝／＆＠＃"  # noqa: RUF001
-_MONTHS = "January February March April May June July August September October November December".split()
-_ENDINGS = ("com", "org", "net", "io", "edu", "co.uk", "de", "gov", "info", "html", "pdf", "py", "txt", "md", "png")
+_RULE = re.compile(r"([^\w\s])\1{7}")
+_CHINESE_MARKS = "，。、；：？！（）《》“”‘’「」『』【】—…·～％￥＋－＝／＆＠＃"
+_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+_ENDINGS = (
+    "com",
+    "org",
+    "net",
+    "io",
+    "edu",
+    "co.uk",
+    "de",
+    "gov",
+    "info",
+    "html",
+    "pdf",
+    "py",
+    "txt",
+    "md",
+    "png",
+)
 
 
 def allowed_text(text: str, language: str) -> bool:
@@ -65,7 +84,9 @@ class Writer:
     def paragraph(self, length: int) -> Paragraph:
         """A paragraph; made-up ones have about `length` characters, those of the corpus their own length."""
         if self.rng.random() >= self.made_up_share:
-            paragraph = self._pool[int(self.rng.integers(len(self._pool)))]
+            paragraph = self._pool[self._number(0, len(self._pool))]
+            if _RULE.search(paragraph.text) and self.rng.random() < 0.8:
+                return self.paragraph(length)  # lines of a plain-text table, mostly
             text = _curled(paragraph.text) if self._curly else paragraph.text
             return Paragraph(text, paragraph.source, paragraph.language)
         if self.language == "zh" and self.rng.random() < 0.6:
@@ -116,10 +137,7 @@ class Writer:
         return self._word()
 
     def _capitals(self) -> str:
-        return self._word().upper() if not self._odd_upper() else self._letters().upper()
-
-    def _odd_upper(self) -> bool:
-        return self.language != "en"
+        return self._word().upper() if self.language == "en" else self._letters().upper()
 
     def _title_case(self) -> str:
         return self._letters().capitalize()
@@ -145,8 +163,12 @@ class Writer:
         return "".join(self._pick(pool) for _ in range(self._number(1, 5 if rare else 9)))
 
     def _punctuated(self) -> str:
-        opening, closing = self._pick(("()", "[]", "{}", "<>", "“”", "‘’", '""', "''", "«»", "**", "``", "__", "||"))
-        ending = self._pick((".", ",", ";", ":", "!", "?", "...", "…", " –", " —", "::", "", "", " -", " &", " /", " +"))  # noqa: RUF001
+        opening, closing = self._pick(
+            ("()", "[]", "{}", "<>", "“”", "‘’", '""', "''", "«»", "**", "``", "__", "||")
+        )
+        ending = self._pick(
+            (".", ",", ";", ":", "!", "?", "...", "…", " –", " —", "::", "", "", " -", " &", " /", " +")
+        )
         return f"{opening}{self._word()}{closing}{ending}"
 
     def _figures(self) -> str:
@@ -157,16 +179,23 @@ class Writer:
             lambda: f"{value:,.2f}",
             lambda: self._pick("$€£¥") + f"{value:,.{self._pick('02')}f}",
             lambda: f"{value / 10**4:.{number(0, 4)}f}%",
-            lambda: f"{number(1, 32):02d}{self._pick('./-')}{number(1, 13):02d}{self._pick('./-')}{number(1900, 2040)}",
+            lambda: (
+                f"{number(1, 32):02d}{self._pick('./-')}{number(1, 13):02d}{self._pick('./-')}{number(1900, 2040)}"
+            ),
             lambda: f"{number(1900, 2040)}-{number(1, 13):02d}-{number(1, 32):02d}",
             lambda: f"{number(1, 32)} {self._pick(_MONTHS)} {number(1500, 2040)}",
             lambda: f"{self._pick(_MONTHS)[:3]}. {number(1, 32)}, {number(1800, 2040)}",
-            lambda: f"{number(0, 24)}:{number(0, 60):02d}" + self._pick(("", " am", " pm", f":{number(0, 60):02d}")),
+            lambda: (
+                f"{number(0, 24)}:{number(0, 60):02d}"
+                + self._pick(("", " am", " pm", f":{number(0, 60):02d}"))
+            ),
             lambda: f"+{number(1, 99)} ({number(10, 999)}) {number(100, 999)}-{number(1000, 9999)}",
-            lambda: f"{number(1, 100)} {self._pick('+-×÷=<>/*')} {number(1, 1000)}",  # noqa: RUF001
+            lambda: f"{number(1, 100)} {self._pick('+-×÷=<>/*')} {number(1, 1000)}",
             lambda: f"({number(1, 40)})" if number(0, 2) else f"{number(1, 40)}.{number(1, 20)}.",
-            lambda: f"{number(2, 100)}{self._pick(('kg', 'cm', 'mm', 'km/h', '°C', 'MB', 'm²', 'ml', 'px', 'x', 'th'))}",
-            lambda: f"pp. {number(1, 400)}{self._pick('-–')}{number(400, 900)}",  # noqa: RUF001
+            lambda: (
+                f"{number(2, 100)}{self._pick(('kg', 'cm', 'mm', 'km/h', '°C', 'MB', 'm²', 'ml', 'px', 'x', 'th'))}"
+            ),
+            lambda: f"pp. {number(1, 400)}{self._pick('-–')}{number(400, 900)}",
             lambda: "".join(self._pick("IVXLCDM") for _ in range(number(1, 6))) + self._pick((".", "", ")")),
             lambda: f"[{number(1, 200)}]",
         )
@@ -184,7 +213,9 @@ class Writer:
             lambda: f"{word().lower()}[{number(0, 99)}] = {word()}",
             lambda: f"__{word().lower()}__",
             lambda: f"0x{number(0, 2**32):08X}" if number(0, 2) else f"{number(0, 2**40):x}",
-            lambda: f"--{word().lower()}={word()}" if number(0, 2) else f"-{self._pick(string.ascii_letters)}",
+            lambda: (
+                f"--{word().lower()}={word()}" if number(0, 2) else f"-{self._pick(string.ascii_letters)}"
+            ),
             lambda: f"{{'{word()}': {number(0, 99)}}}" if number(0, 2) else f"<{word()}>",
             lambda: f"if {word()} {self._pick(('==', '!=', '>=', '<', '&&', '||', '->', ':='))} {word()};",
             lambda: f"{word().upper()}-{number(1, 99999)}",
@@ -199,11 +230,11 @@ def _curled(text: str) -> str:
     out: list[str] = []
     previous = " "
     for character in text:
-        opening = previous in " ([{—–-/“‘"  # noqa: RUF001
+        opening = previous in " ([{—–-/“‘"
         if character == '"':
             character = "“" if opening else "”"
         elif character == "'":
-            character = "‘" if opening else "’"  # noqa: RUF001
+            character = "‘" if opening else "’"
         out.append(character)
         previous = character
     return "".join(out).replace("--", "—")

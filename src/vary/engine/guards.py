@@ -19,8 +19,8 @@ default settings the guard has spoken after
 Text beyond the ``expected_length`` that the caller states is judged by a quarter of these bounds.  Not seen
 are counters in letters or Roman numerals, and dates that run on from month to month.
 
-Cost: for each unit, one step for each period that is still possible and for each of the last
-places, at most 32, of the same eight units; nothing is scanned again.
+Cost: for each unit, one step for each period that is still possible and for each of the last places, at most
+32, of the same eight units in a row; nothing is scanned again.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ __all__ = ["GuardSettings", "LoopFinding", "LoopGuard", "find_loop"]
 
 LoopKind = Literal["run", "repeat", "counter", "rotation"]
 
-_HAN = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af"
+# Kana, Han, Hangul: scripts without blanks, in which every character is a unit.
+_ALONE = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af"
 _UNIT = re.compile(
-    rf"</?[A-Za-z]\w{{0,7}}>|\n|(?P<number>\d{{1,12}})|[{_HAN}]|[^\W\d_{_HAN}]{{1,12}}"
+    rf"</?[A-Za-z]\w{{0,7}}>|\n|(?P<number>\d{{1,12}})|[{_ALONE}]|[^\W\d_{_ALONE}]{{1,12}}"
     r"|(?P<symbol>[^\w\s]|_)(?P=symbol){0,15}"
 )
 _OPEN_TAG = re.compile(r"</?\w{0,8}\Z")
@@ -171,19 +172,22 @@ class LoopGuard:
         return None
 
     def _feed_text(self, text: str) -> LoopFinding | None:
+        run_found = None
         for place, char in enumerate(text, self._chars):
             kind = " " if char.isspace() and char != "\n" else char
             if kind != self._run_char:
                 self._run_char, self._run_start = kind, place
             elif (run := place + 1 - self._run_start) >= self._bound(self.settings.max_run, place):
                 keep = self._run_start + self.settings.keep_copies
-                return self._found("run", 1, run, self._run_start, keep, f"{run} times {char!r}")
+                run_found = self._found("run", 1, run, self._run_start, keep, f"{run} times {char!r}")
+                text = text[: place + 1 - self._chars]
+                break
         self._pending += text
         for unit in self._take_units():
             finding = self._feed_unit(unit, self._pending_from + unit.start())
             if finding is not None:
                 return finding
-        return None
+        return run_found
 
     def _take_units(self) -> Iterator[re.Match[str]]:
         """Yield the units that are complete, and put back what the next piece may still lengthen."""
@@ -200,7 +204,7 @@ class LoopGuard:
     def _feed_unit(self, unit: re.Match[str], start: int) -> LoopFinding | None:
         text, symbol, number = unit[0], unit["symbol"], unit["number"]
         forms = self._units.forms
-        if symbol and forms and self._ends[-1] == start and str(forms[-1])[0] == symbol:
+        if symbol and forms and self._ends[-1] == start and forms[-1] in (symbol, symbol * 2):
             self._ends[-1] += len(text)  # the same run of symbols goes on
             return None
         form = _NUMBER if number else text[:2] if symbol else text

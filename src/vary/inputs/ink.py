@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Components", "Gray", "components", "ink_strength"]
+__all__ = ["Components", "Gray", "components", "find_ink"]
 
 Gray = NDArray[np.uint8]
 
@@ -43,8 +43,9 @@ class Components(NamedTuple):
         return self.boxes[:, 3] - self.boxes[:, 1]
 
 
-def components(mask: Gray) -> Components:
-    """The 8-connected components of a mask (H, W) that is not 0 where there is ink."""
+def components(strength: Gray) -> Components:
+    """The 8-connected components of the ink, (H, W) uint8 with ink from `THRESHOLD` on."""
+    mask = (strength >= THRESHOLD).view(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_32S)
     stats = stats[1:]
     boxes = stats[:, :4].copy()
@@ -52,8 +53,8 @@ def components(mask: Gray) -> Components:
     return Components(boxes, stats[:, cv2.CC_STAT_AREA], labels)
 
 
-def ink_strength(gray: Gray) -> Gray:
-    """How far each pixel stands out from its background: (H, W) uint8, ink from `THRESHOLD` on.
+def find_ink(gray: Gray) -> tuple[Gray, Components]:
+    """How far each pixel stands out from its background, (H, W) uint8 with ink from `THRESHOLD` on, and that ink.
 
     Both dark text on light and light text on dark stand out.  Shadows go into the background, which is a
     local median; noise raises the threshold; so does strong ink close by, which keeps its halo out.
@@ -66,9 +67,11 @@ def ink_strength(gray: Gray) -> Gray:
         difference = cv2.absdiff(gray, background)
         sigma = _noise(difference)
     strength = _relative(difference, sigma)
-    if _repaint_panels(gray, background, strength):
+    found = components(strength)
+    if _repaint_panels(gray, background, found):
         strength = _relative(cv2.absdiff(gray, background), sigma)
-    return strength
+        found = components(strength)
+    return strength, found
 
 
 def _background(gray: Gray) -> Gray:
@@ -98,9 +101,8 @@ def _relative(difference: Gray, sigma: float) -> Gray:
     return np.asarray(cv2.divide(difference, limit[:height, :width], scale=THRESHOLD), dtype=np.uint8)
 
 
-def _repaint_panels(gray: Gray, background: Gray, strength: Gray) -> bool:
+def _repaint_panels(gray: Gray, background: Gray, found: Components) -> bool:
     """Finds filled panels (light text on a dark bar) and writes their colour into `background`, in place."""
-    found = components((strength >= THRESHOLD).view(np.uint8))
     width, height = found.width, found.height
     solid = (found.area > 0.5 * width * height) & (height >= 12) & (width >= 24) & (found.area > 600)
     changed = False
@@ -110,7 +112,7 @@ def _repaint_panels(gray: Gray, background: Gray, strength: Gray) -> bool:
         contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         filled = cv2.drawContours(np.zeros_like(inside), contours, -1, 1, cv2.FILLED)
         area = int(filled.sum())
-        holes = components(filled - inside)
+        holes = components((filled - inside) * THRESHOLD)
         letters = int(((holes.height >= 4) & (holes.area >= 6)).sum())
         if found.area[index] < 0.6 * area or letters < 3:
             continue

@@ -14,6 +14,8 @@ Boxes = NDArray[np.float64]
 
 GUTTER = 0.7
 """Narrowest column gutter, in letter heights."""
+APART = 2.2
+"""Letter heights that a running header or footer keeps from the body."""
 
 
 def reading_order(boxes: Boxes, sizes: NDArray[np.float64]) -> list[list[int]]:
@@ -31,23 +33,27 @@ def reading_order(boxes: Boxes, sizes: NDArray[np.float64]) -> list[list[int]]:
 
 
 def _peel(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Parts the running header and footer (one row, apart from the rest) from the body, top to bottom."""
+    """Parts the running header and footer (one row, far from the rest) from the body, top to bottom."""
     rows = _rows(boxes, ids)
     if len(rows) < 4:
         return [ids]
-    tops = np.array([boxes[row, TOP].min() for row in rows])
-    bottoms = np.array([boxes[row, BOTTOM].max() for row in rows])
+    header, footer = _is_apart(boxes, sizes, ids, rows[0]), _is_apart(boxes, sizes, ids, rows[-1])
+    body = np.concatenate(rows[int(header) : len(rows) - int(footer)])
+    return [rows[0]] * header + [body] + [rows[-1]] * footer
+
+
+def _is_apart(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp], row: NDArray[np.intp]) -> bool:
+    """Whether a row of common size keeps a distance from the other lines that they do not keep from each other."""
     typical = float(np.median(sizes[ids]))
-    parts: list[list[NDArray[np.intp]]] = [[], [], []]
-    for number, row in enumerate(rows):
-        place = 1
-        if sizes[row].max() <= 1.3 * typical:
-            if number == 0 and tops[1:].min() - bottoms[0] > 1.6 * typical:
-                place = 0
-            elif number == len(rows) - 1 and tops[number] - bottoms[:-1].max() > 1.6 * typical:
-                place = 2
-        parts[place].append(row)
-    return [np.concatenate(part) for part in parts if part]
+    rest = np.setdiff1d(ids, row)
+    if sizes[row].max() > 1.3 * typical:
+        return False
+    under = boxes[rest, TOP] - boxes[row, BOTTOM].max()
+    over = boxes[row, TOP].min() - boxes[rest, BOTTOM]
+    distance = float(np.maximum(under, over).min())
+    between = np.sort(boxes[rest, TOP])[1:, None] - boxes[rest, BOTTOM]
+    steps = np.where(between > -0.5 * typical, between, np.inf).min(axis=1)
+    return distance > APART * typical and distance > 1.2 * float(np.percentile(steps, 95))
 
 
 def _cut(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp]) -> list[list[int]]:

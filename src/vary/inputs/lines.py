@@ -6,7 +6,7 @@ gutter runs between them.  Nothing here knows letters, so Latin and Chinese take
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vary.inputs.ink import Components, Gray
 
-__all__ = ["Group", "find_groups", "remove_rules", "text_components"]
+__all__ = ["Group", "find_groups", "quantile", "remove_rules", "segments", "text_components"]
 
 Boxes = NDArray[np.float32]
 LEFT, TOP, RIGHT, BOTTOM = range(4)
@@ -103,11 +103,11 @@ def find_groups(found: Components, usable: NDArray[np.bool_]) -> list[Group]:
     if not len(ids):
         return []
     boxes = found.boxes[ids].astype(np.float32)
-    segment = _segments(boxes, found.labels.shape)
+    segment = segments(boxes, found.labels.shape)
     heights = boxes[:, BOTTOM] - boxes[:, TOP]
     tall = _too_tall(heights, boxes, segment)
     if tall.any():
-        segment = _segments(boxes, found.labels.shape, without=tall)
+        segment = segments(boxes, found.labels.shape, without=tall)
     line = _adopt(boxes, heights, segment)
     line = _adopt(boxes, heights, _join_rows(boxes, heights, line), drop=True)
     groups = []
@@ -126,7 +126,7 @@ def _group(ids: NDArray[np.intp], boxes: Boxes, heights: NDArray[np.float32]) ->
     return Group(ids, (float(low[LEFT]), float(low[TOP]), float(high[RIGHT]), float(high[BOTTOM])), size)
 
 
-def _segments(boxes: Boxes, shape: tuple[int, int], without: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
+def segments(boxes: Boxes, shape: tuple[int, int], without: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
     """(N,) segment numbers: each component is painted as its stretched core, what touches belongs together."""
     height = boxes[:, BOTTOM] - boxes[:, TOP]
     width = boxes[:, RIGHT] - boxes[:, LEFT]
@@ -164,6 +164,12 @@ def _too_tall(heights: NDArray[np.float32], boxes: Boxes, segment: NDArray[np.in
     extent = _extents(boxes, segment, count)
     swollen = (extent[:, BOTTOM] - extent[:, TOP]) > 2.2 * size
     return (heights > 1.9 * size[segment]) & (members[segment] >= 5) & swollen[segment]
+
+
+def quantile(values: NDArray[Any], share: float) -> float:
+    """The value below which `share` of the values lie; one of them, found without numpy's overhead."""
+    place = min(len(values) - 1, int(share * len(values)))
+    return float(np.partition(values, place)[place])
 
 
 def _extents(boxes: Boxes, segment: NDArray[np.intp], count: int) -> Boxes:
@@ -262,7 +268,7 @@ def _is_gutter(extent: Boxes, here: int, there: int, gap: float, reach: float) -
     channel = 0.8 * reach
     rows = 1
     centre = (extent[:, TOP] + extent[:, BOTTOM]) / 2
-    for left in np.linspace(start, max(start, end - channel), num=int(np.clip(2 * gap / reach, 2, 9))):
+    for left in np.linspace(start, max(start, end - channel), num=int(np.clip(2 * gap / reach, 2, 6))):
         right = min(left + channel, end)
         blocks = (extent[:, LEFT] < right - 1) & (extent[:, RIGHT] > left + 1)
         upper = extent[blocks & (centre < middle), BOTTOM].max(initial=-np.inf)
@@ -275,7 +281,7 @@ def _is_gutter(extent: Boxes, here: int, there: int, gap: float, reach: float) -
             continue
         low, high = centre[behind].min() - reach, centre[behind].max() + reach
         beside = beside[(centre[beside] > low) & (centre[beside] < high)]
-        if len(beside) and np.median(extent[beside, RIGHT] - extent[beside, LEFT]) > LABEL_WIDTH * reach:
+        if len(beside) and quantile(extent[beside, RIGHT] - extent[beside, LEFT], 0.5) > LABEL_WIDTH * reach:
             rows = max(rows, min(len(beside), len(behind)))
     label = extent[here, RIGHT] - extent[here, LEFT] <= LABEL_WIDTH * reach
     needed = next(count for limit, count in GUTTER_ROWS if gap <= limit * reach)

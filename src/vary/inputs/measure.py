@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vary.inputs.ink import Components, Gray
-from vary.inputs.lines import Group
+from vary.inputs.lines import Group, quantile
 
 __all__ = ["ASCENT", "Measured", "PageLetters", "TextHeight", "TextLine", "measure", "page_letters", "text_height"]
 
@@ -26,7 +26,7 @@ SQUARE_SHARE, MIXED_SHARE = 0.35, 0.56
 """Chinese has fewer such columns than the first; with Latin words in it, or strokes close together, than the second."""
 SQUARE_COUNT = 60
 """A page with so many glyphs and without small letters is not all capitals, it is Chinese."""
-MAX_COLUMNS = 800
+MAX_COLUMNS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def measure(group: Group, found: Components, gray: Gray) -> Measured:
         group.size,
         top + baseline,
         (baseline - ink.argmax(axis=0)).astype(np.float32),
-        float(np.percentile(top + baseline - glyph_tops, 93)),
+        quantile(top + baseline - glyph_tops, 0.93),
         len(boxes) / len(glyph_tops),
         strokes,
         contrast,
@@ -153,7 +153,7 @@ def _contrast(ink: NDArray[np.bool_], free: NDArray[np.bool_], window: Gray) -> 
         ground = window[~ink]
     if not len(ground) or not ink.any():
         return 255.0, False
-    difference = float(np.median(window[ink])) - float(np.median(ground))
+    difference = quantile(window[ink], 0.5) - quantile(ground, 0.5)
     return abs(difference), difference > 0
 
 
@@ -162,8 +162,8 @@ def page_letters(lines: Sequence[Measured]) -> PageLetters:
     count = sum(line.count for line in lines)
     if count < SQUARE_COUNT:
         return PageLetters(None, None, None)
-    sizes = np.repeat([line.size for line in lines], [line.count for line in lines])
-    common = [line for line in lines if abs(line.size - np.median(sizes)) <= 0.2 * np.median(sizes)]
+    size = quantile(np.repeat([line.size for line in lines], [line.count for line in lines]), 0.5)
+    common = [line for line in lines if abs(line.size - size) <= 0.2 * size]
     tall, share, mode = _profile(common)
     if share < SQUARE_SHARE or (share < MIXED_SHARE and _strokes(common) > 1.85):
         return PageLetters(True, None, None)

@@ -100,14 +100,12 @@ def expand_sources(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[
         sources = [sources]
     paths: list[Path] = []
     for source in map(Path, sources):
-        paths += (_files_in(source) or [source]) if source.is_dir() else [source]
+        paths += (_files_in(source) or [source]) if os.path.isdir(source) else [source]
     return paths
 
 
 def source_name(source: Source) -> str:
-    """What messages and documents call ``source``: its path as given, ``<bytes>``, ``<image>`` or
-    ``<array>``.
-    """
+    """What messages call ``source``: its path as given, ``<bytes>``, ``<image>`` or ``<array>``."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source).encode("utf-8", "backslashreplace").decode()
     if isinstance(source, bytes | bytearray):
@@ -221,10 +219,10 @@ def _files_in(folder: Path) -> list[Path]:
 
 
 def _is_meant_to_be_read(path: Path) -> bool:
-    if not path.is_file():
-        return False
     if path.suffix.lower() in SUPPORTED_SUFFIXES:
-        return True
+        return os.path.isfile(path) or not os.path.exists(path)  # a link that leads nowhere is reported too
+    if not os.path.isfile(path):
+        return False
     try:
         with path.open("rb") as stream:
             return sniff(stream.read(HEAD_BYTES)) is not None

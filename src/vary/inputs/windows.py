@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vary.inputs.deskew import deskew_matrix, estimate_skew, rotate
-from vary.inputs.ink import THRESHOLD, Components, Gray, components, ink_strength
+from vary.inputs.ink import Components, Gray, components, find_ink
 from vary.inputs.layout import reading_order, split_blocks
 from vary.inputs.lines import find_groups, remove_rules, text_components
 from vary.inputs.measure import ASCENT, Measured, TextLine, measure, page_letters, text_height
@@ -60,6 +60,12 @@ class Window:
     line: int
     margin: float = 0.0
     """Pixels of `image` that stand left and right of `polygon`."""
+
+    @property
+    def text_height(self) -> float:
+        """Height of the text from ascenders to descenders in page pixels; for a line window."""
+        across = math.dist(self.polygon[0], self.polygon[1])
+        return TEXT_SHARE * self.image.shape[0] * across / max(1.0, self.image.shape[1] - 2 * self.margin)
 
     def place(self, left: float, right: float) -> Polygon:
         """The part of the polygon between two shares, 0 to 1, of the image's width."""
@@ -126,22 +132,22 @@ def find_lines(gray: Gray) -> PageLines:
         raise ValueError(f"find_lines takes a non-empty gray page (H, W) uint8, got {gray.shape} {gray.dtype}")
     gray = np.ascontiguousarray(gray)
     shape = (gray.shape[0], gray.shape[1])
-    strength = ink_strength(gray)
-    found, usable = _text(strength)
+    strength, found = find_ink(gray)
+    found, usable = _text(strength, found)
     skew = estimate_skew(found, usable)
     matrix, turned = deskew_matrix(shape, skew)
     if skew:
-        ground = int(np.median(gray[::8, ::8]))
-        gray = rotate(gray, matrix, turned, ground)
-        found, usable = _text(rotate(strength, matrix, turned, 0))
+        gray = rotate(gray, matrix, turned, int(np.median(gray[::8, ::8])))
+        strength = rotate(strength, matrix, turned, 0)
+        found, usable = _text(strength, components(strength))
     measured = [measure(group, found, gray) for group in find_groups(found, usable)]
     return PageLines(_arrange(_only_text(measured, shape)), skew, gray, matrix, shape)
 
 
-def _text(strength: Gray) -> tuple[Components, NDArray[np.bool_]]:
-    found = components((strength >= THRESHOLD).view(np.uint8))
+def _text(strength: Gray, found: Components) -> tuple[Components, NDArray[np.bool_]]:
+    """The components without rules, and which of them may be text."""
     if remove_rules(strength, found):
-        found = components((strength >= THRESHOLD).view(np.uint8))
+        found = components(strength)
     return found, text_components(found)
 
 

@@ -172,14 +172,11 @@ class VaryConfig(PreTrainedConfig):
         text = self.text_config
         if (total := self.projector_dim * self.num_branches) != text.hidden_size:
             raise ValueError(
-                f"{self.num_branches} branch(es) of projector_dim {self.projector_dim} give {total} channels; "
-                f" the language model is {text.hidden_size} wide"
+                f"{self.num_branches} branches of projector_dim {self.projector_dim} make {total} channels, "
+                f"but the language model is {text.hidden_size} wide"
             )
-        extras = [
-            f"{name}={value}"
-            for name in HEAD_EXTRAS
-            if (value := getattr(text, name, None)) not in (None, False, 1)
-        ]
+        fields = {name: getattr(text, name, None) for name in HEAD_EXTRAS}
+        extras = [f"{k}={v}" for k, v in fields.items() if v is True or v not in (None, False, 1)]
         if text.model_type in BIASED_HEADS:
             extras.append("a bias")
         if (width := getattr(text, "word_embed_proj_dim", text.hidden_size)) != text.hidden_size:

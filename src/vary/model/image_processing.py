@@ -88,7 +88,7 @@ _LONGEST_CLIP_STRIP = 16
 """Beyond this ratio of sides the centre is cut out before resizing: a resized strip would fill the memory."""
 
 
-class VaryImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[misc, call-arg]
+class VaryImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
     """The fields of `VaryImageProcessor` beyond the library's own.
 
     mode (`str`): `"square"` or `"line"`.
@@ -108,7 +108,7 @@ class VaryImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[misc,
     width_multiple: int | None
 
 
-class VaryImageProcessor(PilBackend):  # type: ignore[misc]
+class VaryImageProcessor(PilBackend):
     """Makes `pixel_values` (and `pixel_values_clip`, `pixel_widths`) of images.
 
     Mode "square" returns `pixel_values` (B, 3, height, width) and, with `clip_size`, `pixel_values_clip`

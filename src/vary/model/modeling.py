@@ -146,7 +146,7 @@ class VaryModel(VaryPreTrainedModel):
         dtype = self.projector.vision_vocabulary.weight.dtype
         features, valid_columns = self.vision_vocabulary.encode(pixel_values.to(dtype), pixel_widths)
         tokens = self.vision_vocabulary.merge_patches(features, valid_columns)
-        clip_tokens = None if pixel_values_clip is None else self._clip_features(pixel_values_clip.to(dtype))
+        clip_tokens = None if pixel_values_clip is None else self.clip_features(pixel_values_clip.to(dtype))
         embeddings: Tensor | list[Tensor] = self.projector(tokens, clip_tokens)
         if valid_columns is None:
             columns = torch.tensor([features.shape[-1]] * len(features), device=features.device)
@@ -162,7 +162,7 @@ class VaryModel(VaryPreTrainedModel):
             last_hidden_state=tokens, pooler_output=embeddings, ctc_frames=ctc_frames, ctc_lengths=ctc_lengths
         )
 
-    def _clip_features(self, pixel_values: Tensor) -> Tensor:
+    def clip_features(self, pixel_values: Tensor) -> Tensor:
         """CLIP's hidden state before its last layer, the class token dropped: (images, N, C)."""
         assert self.clip is not None
         hidden: tuple[Tensor, ...] = self.clip(pixel_values, output_hidden_states=True).hidden_states

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from vary.errors import CheckpointError
+from vary.model.chat_templates import CHAT_TEMPLATES
 from vary.model.configuration import VaryConfig
+from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS, VaryImageProcessor
+from vary.model.processing import VaryProcessor
+from vary.model.tokenization import load_character_tokenizer
 
-__all__ = ["PRESETS", "Preset", "preset_config"]
+__all__ = ["PRESETS", "Preset", "nano_processor", "preset_config"]
 
 QWEN_TOKENS = {"image_token_id": 151859, "image_start_token_id": 151857, "image_end_token_id": 151858}
 ALL_TASKS = ("ocr", "markdown", "table", "chart", "caption", "detect", "locate", "ask")
@@ -179,3 +184,12 @@ def preset_config(name: str) -> VaryConfig:
     if name not in PRESETS:
         raise CheckpointError(f"no preset '{name}'; there are {', '.join(PRESETS)}")
     return PRESETS[name].config()
+
+
+def nano_processor(vocabulary: str | Path) -> VaryProcessor:
+    """vary-nano's processor with the characters of a `.tiktoken` file."""
+    return VaryProcessor(
+        VaryImageProcessor(**PUBLISHED_IMAGE_SETTINGS["vary_nano"]),
+        load_character_tokenizer(vocabulary),
+        chat_template=CHAT_TEMPLATES["vary_nano"],
+    )

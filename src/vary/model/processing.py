@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,7 +70,8 @@ class VaryProcessor(ProcessorMixin):
         """
         conversations = []
         for shown in images:
-            content = [{"type": "image", "image": as_pillow(image)} for image in flatten_images(shown)]
+            pictures = flatten_images(self.image_processor.fetch_images(shown))
+            content = [{"type": "image", "image": as_pillow(picture)} for picture in pictures]
             asked = [{"type": "text", "text": query}] if query else []
             conversations.append([{"role": "user", "content": [*content, *asked]}])
         if not conversations:
@@ -84,21 +84,10 @@ class VaryProcessor(ProcessorMixin):
                 tokenize=True,
                 return_dict=True,
                 return_tensors=return_tensors,
-                **self._as_text(query),
+                sanitize_control_tokens=bool(query),
             )
         except TemplateError as error:
             raise TaskError(str(error)) from error
-
-    def _as_text(self, query: str) -> dict[str, bool]:
-        """The option that keeps special tokens in a query text, where there are any."""
-        found = next((token for token in self.tokenizer.get_added_vocab() if token in query), None)
-        if found is None:
-            return {}
-        if "sanitize_control_tokens" not in inspect.signature(self.apply_chat_template).parameters:
-            raise TaskError(
-                f"the prompt holds the special token {found}; leave it out or install transformers>=5.23"
-            )
-        return {"sanitize_control_tokens": True}
 
     def prepare_inputs_layout(self, images: Any = None, text: Any = None, **kwargs: Any) -> tuple[Any, ...]:
         """Flatten nested images to a list of Pillow images in order; text becomes a list."""

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from vary.outputs.boxes import Box, Polygon
 from vary.outputs.document import Word, mean_over_characters
 
-__all__ = ["words_of"]
+__all__ = ["cut_words"]
 
 Place = Callable[[float, float], Polygon]
 """The part of a line between two shares of its window's width, as corners on the page."""
 
 
-def words_of(
+def cut_words(
     pieces: Sequence[str],
     confidences: Sequence[float],
     spans: Sequence[tuple[float, float]],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
-import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,14 +17,15 @@ from accelerate.utils import set_seed
 
 from vary.datagen.text import TextEngineConfig
 from vary.errors import TrainingError
+from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS
 from vary.model.modeling import VaryForConditionalGeneration
-from vary.model.presets import preset_config
+from vary.model.presets import nano_processor, preset_config
 from vary.training.checkpoints import Position, latest_checkpoint, load_training_state
 from vary.training.data import LineBatch, LineFormat, LineSource, PaintedLines, PoolLoader, ShardLines, Stage
 from vary.training.loop import Evaluate, LoopSettings, Progress, train
 from vary.training.losses import vocabulary_losses
 
-__all__ = ["VocabularyRecipe", "line_format", "train_vocabulary"]
+__all__ = ["VocabularyRecipe", "export_model", "line_format", "train_vocabulary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,6 @@ class VocabularyRecipe:
 
 def line_format(model: VaryForConditionalGeneration, vocabulary: Path) -> LineFormat:
     """How lines become tensors for this model; the pixel normalisation is the line processor's."""
-    from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS
-
     config = model.config
     settings: dict[str, Any] = PUBLISHED_IMAGE_SETTINGS["vary_nano"]
     return LineFormat(
@@ -157,7 +157,7 @@ def train_vocabulary(
     evaluate: Evaluate | None = None,
     progress: Progress = lambda _: None,
 ) -> VaryForConditionalGeneration:
-    """Runs stage 1 in `folder` and returns the trained model; `folder/model` holds it too.
+    """Runs stage 1 in `folder` and returns the trained model; `folder/model` holds it, ready to be read with.
 
     Args:
         recipe: what to do.
@@ -181,7 +181,7 @@ def train_vocabulary(
     model = build_model(recipe, found)
     position, optimizer_state = load_training_state(found) if found else (Position(), None)
     optimizer = torch.optim.AdamW(
-        model.parameters(), recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay
+        model.parameters(), recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay, fused=True
     )
     if optimizer_state is not None:
         optimizer.load_state_dict(optimizer_state)
@@ -208,12 +208,17 @@ def train_vocabulary(
         evaluate=evaluate,
         progress=progress,
     )
-    trained = accelerator.unwrap_model(model)
+    trained: VaryForConditionalGeneration = accelerator.unwrap_model(model)
     if accelerator.is_main_process:
-        temporary = folder / f".model.{os.getpid()}"
-        trained.save_pretrained(temporary)
-        target = folder / "model"
-        if target.exists():
-            target.rename(folder / f".model.old.{os.getpid()}")
-        temporary.rename(target)
+        export_model(trained, vocabulary, folder / "model")
     return trained
+
+
+def export_model(model: VaryForConditionalGeneration, vocabulary: Path, target: Path) -> None:
+    """Writes a folder that `Reader.load` takes: weights in bfloat16, configuration, tokenizer and processor."""
+    temporary = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(temporary)
+    nano_processor(vocabulary).save_pretrained(temporary)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)

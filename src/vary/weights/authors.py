@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
+from transformers.utils import logging
 
 from vary.errors import CheckpointError
 from vary.model.configuration import VaryConfig
@@ -38,8 +41,7 @@ def is_authors_checkpoint(path: str | PathLike[str]) -> bool:
 def load_authors_checkpoint(
     path: str | PathLike[str], *, dtype: torch.dtype | str | None = None
 ) -> VaryForConditionalGeneration:
-    """A model with the weights of a directory of the authors: `config.json` and `pytorch_model.bin` or
-    safetensors.
+    """The model in a directory of the authors: `config.json` with `pytorch_model.bin` or safetensors.
 
     The tensors stay mapped from their files where the type is unchanged.  No tokenizer is needed.
 
@@ -61,13 +63,28 @@ def load_authors_checkpoint(
         state = _our_state(layout, config, tensors)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from error
-    except ValueError as error:  # sizes that contradict each other, found by the configuration
+    except (ValueError, StrictDataclassError) as error:  # what the configurations make of such values
         raise CheckpointError(f"{folder}: config.json and the weights make no model: {error}") from error
     kind = _as_dtype(dtype) or next(tensor.dtype for tensor in state.values() if tensor.is_floating_point())
     state = {name: tensor.to(kind) for name, tensor in state.items()}
-    # Built on the meta device, then given these very tensors; the library fills in the tables that are
-    # computed.
-    return VaryForConditionalGeneration.from_pretrained(None, config=config, state_dict=state, dtype=kind)
+    # Built on the meta device, then given these very tensors; the library fills in its computed tables.
+    with _no_progress_bar():
+        model: VaryForConditionalGeneration = VaryForConditionalGeneration.from_pretrained(
+            None, config=config, state_dict=state, dtype=kind
+        )
+    return model
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keeps the library from drawing a progress bar, which is for the command line to decide."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:

@@ -66,10 +66,8 @@ def _qwen_config(settings: Settings, shapes: Shapes) -> VaryConfig:
         "num_hidden_layers": _integer(settings, "num_hidden_layers"),
         "num_attention_heads": heads,
         "num_key_value_heads": heads,
-        # Beyond seq_length Qwen-1 changes its attention (dynamic NTK, log n); up to there it is what we
-        # compute.
-        "max_position_embeddings": settings.get("seq_length")
-        or settings.get("max_position_embeddings", 8192),
+        # Beyond seq_length Qwen-1 changes its attention (dynamic NTK, log n), which Qwen2 does not.
+        "max_position_embeddings": settings.get("seq_length", 8192),
         "rms_norm_eps": settings.get("layer_norm_epsilon", 1e-6),
         "rope_parameters": {
             "rope_type": "default",
@@ -77,7 +75,9 @@ def _qwen_config(settings: Settings, shapes: Shapes) -> VaryConfig:
         },
         "initializer_range": settings.get("initializer_range", 0.02),
         "tie_word_embeddings": QWEN.is_tied(settings),
-        **_special_tokens(settings, QWEN_STOP if settings.get("vocab_size") == QWEN_VOCABULARY else {}),
+        **_special_tokens(settings, {}),
+        # A turn ends with <|im_end|>, whatever a base model's configuration says.
+        **(QWEN_STOP if settings["vocab_size"] == QWEN_VOCABULARY else {}),
     }
     return VaryConfig(
         vision_vocabulary_config=_vision_vocabulary(settings, shapes, "transformer.vision_tower_high."),

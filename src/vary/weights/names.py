@@ -49,7 +49,7 @@ class NameMap:
     computed: tuple[str, ...] = ()
 
     def ours(self, theirs: str) -> tuple[str, ...] | None:
-        """Our name (names, where the tensor is cut) of one of their parameters; None where there is no rule."""
+        """Our name (names, where the tensor is cut) of one of their parameters; None without a rule."""
         for rule in self.rules:
             if (fields := _match(rule.theirs, theirs)) is not None:
                 return tuple(name.format(**fields) for name in rule.ours)

@@ -1,0 +1,104 @@
+"""Decoding: ids, log-probabilities, limits and guards, against step-by-step decoding without a cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vary.assets import nano_vocabulary
+from vary.engine.generation import Sampling, generate
+from vary.engine.guards import LoopFinding
+from vary.engine.lines import read_lines
+from vary.model.modeling import VaryForConditionalGeneration
+from vary.model.presets import nano_processor
+
+
+def line_inputs(widths: list[int], seed: int = 0) -> Any:
+    rng = np.random.default_rng(seed)
+    lines = [rng.integers(0, 255, (32, width), dtype=np.uint8) for width in widths]
+    return nano_processor(nano_vocabulary()).build_inputs(lines)
+
+
+def greedy_by_hand(model: VaryForConditionalGeneration, inputs: Any, steps: int) -> tuple[list[int], list[float]]:
+    """One row, the whole prompt anew at every step."""
+    ids, values = inputs["input_ids"], []
+    for _ in range(steps):
+        output = model(input_ids=ids, pixel_values=inputs["pixel_values"], pixel_widths=inputs["pixel_widths"])
+        best = output.logits[:, -1].float().log_softmax(-1).max(-1)
+        values.append(float(best.values[0]))
+        ids = torch.cat([ids, best.indices[:, None]], 1)
+    return ids[0, -steps:].tolist(), values
+
+
+@torch.inference_mode()
+def test_greedy_ids_and_logprobs_equal_decoding_without_a_cache(tiny_nano: VaryForConditionalGeneration) -> None:
+    inputs = line_inputs([80])
+    ids, logprobs = greedy_by_hand(tiny_nano, inputs, 12)
+    [read] = generate(tiny_nano, inputs, 12)
+    length = len(read.ids)
+    assert read.ids == ids[:length]
+    assert read.logprobs == pytest.approx(logprobs[:length], abs=1e-4)
+    assert read.finish_reason == "length"
+
+
+def test_rows_of_a_batch_read_as_alone_each_with_its_own_limit(tiny_nano: VaryForConditionalGeneration) -> None:
+    together = generate(tiny_nano, line_inputs([200, 48, 100]), [9, 4, 6])
+    assert [len(row.ids) for row in together] == [9, 4, 6]
+    rng = np.random.default_rng(0)
+    lines = [rng.integers(0, 255, (32, width), dtype=np.uint8) for width in (200, 48, 100)]
+    processor = nano_processor(nano_vocabulary())
+    for row, line, limit in zip(together, lines, (9, 4, 6), strict=True):
+        [alone] = generate(tiny_nano, processor.build_inputs([line]), limit)
+        assert alone.ids == row.ids
+        assert alone.logprobs == pytest.approx(row.logprobs, abs=1e-4)
+
+
+def test_a_guard_stops_its_own_row_and_cuts_it(tiny_nano: VaryForConditionalGeneration) -> None:
+    seen: list[int] = []
+
+    def speaks_at_five(ids: Any) -> LoopFinding | None:
+        seen.extend(ids)
+        if len(seen) < 5:
+            return None
+        return LoopFinding("repeat", 1, 3, 2, None, keep_tokens=2, keep_chars=None, message="enough")
+
+    stopped, free = generate(tiny_nano, line_inputs([64, 64]), 12, guards=[speaks_at_five, lambda _: None])
+    assert (stopped.finish_reason, len(stopped.ids), len(stopped.logprobs)) == ("loop", 2, 2)
+    assert len(seen) == 5
+    assert (free.finish_reason, len(free.ids)) == ("length", 12)
+
+
+def test_end_of_text_ends_a_row(tiny_nano: VaryForConditionalGeneration, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = line_inputs([80])
+    [read] = generate(tiny_nano, inputs, 12)
+    end = read.ids[3]
+    monkeypatch.setattr(tiny_nano.generation_config, "eos_token_id", end)
+    [ended] = generate(tiny_nano, inputs, 12)
+    assert ended.finish_reason == "stop"
+    assert ended.ids == read.ids[: read.ids.index(end)]
+    assert ended.end_logprob == pytest.approx(read.logprobs[read.ids.index(end)], abs=1e-5)
+
+
+def test_sampling_follows_its_seed(tiny_nano: VaryForConditionalGeneration) -> None:
+    inputs = line_inputs([80])
+
+    def draw(seed: int) -> list[int]:
+        return generate(tiny_nano, inputs, 12, sampling=Sampling(temperature=2.0, seed=seed))[0].ids
+
+    assert draw(1) == draw(1)
+    assert len({tuple(draw(seed)) for seed in range(5)}) > 1
+
+
+def test_lines_carry_probabilities_and_spans(tiny_nano: VaryForConditionalGeneration) -> None:
+    for reading, width in zip(read_lines(tiny_nano, line_inputs([96, 160]), 5), (96, 160), strict=True):
+        assert reading.frames == width // 16 * 4
+        assert all(0 <= value <= 1 for value in reading.probabilities)
+        assert reading.spans is not None
+        assert len(reading.spans) == len(reading.generation.ids) == len(reading.probabilities) == 5
+        edges = [edge for span in reading.spans for edge in span]
+        assert edges == sorted(edges)
+        assert 0 <= edges[0]
+        assert edges[-1] < reading.frames
