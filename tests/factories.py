@@ -97,7 +97,7 @@ def tiny_opt_config() -> VaryConfig:
 
 
 def tiny_nano_config() -> VaryConfig:
-    """vary-nano, tiny: gray lines 32 pixels high and up to 256 wide, a token for every 16 pixels, CTC frames."""
+    """vary-nano, tiny: gray lines 32 x 256 pixels at most, a token for every 16 pixels, CTC frames."""
     return VaryConfig(
         vision_vocabulary_config={
             "image_size": (32, 256),

@@ -22,7 +22,7 @@ WORDS = re.findall(
     r"\w+",
     """the of and to in a is that for it was on are as with his they at be this have from or one had by word
     but not what all were we when your can said there use an each which she do how their if will up other
-    about out many then them these so some her would make like him into time has look two more write go see""",
+    about out many then them these so some her would make like him into time has look two more write go""",
 )
 
 
@@ -260,7 +260,7 @@ def test_genuine_repetition_survives_as_ids_alone(name: str) -> None:
     period=st.one_of(st.integers(1, 8), st.integers(1, 512)),
     vocabulary=st.sampled_from([2, 5, 50, 30000]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 def test_periods_of_ids_are_found_within_the_bound(
     seed: int, before: int, period: int, vocabulary: int
 ) -> None:
@@ -311,7 +311,7 @@ def test_lead_bytes_of_rare_characters_are_no_loop() -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 def test_natural_text_never_loops(seed: int) -> None:
     assert find_loop(text=prose(seed, 1500)) is None
 

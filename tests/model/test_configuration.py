@@ -35,7 +35,9 @@ def as_json(values: dict[str, object], name: str) -> object:
     value = values.get(name)
     if isinstance(value, dict):
         return {key: as_json(value, key) for key in value if key != "transformers_version"}
-    return [list(v) if isinstance(v, tuple) else v for v in value] if isinstance(value, tuple | list) else value
+    return (
+        [list(v) if isinstance(v, tuple) else v for v in value] if isinstance(value, tuple | list) else value
+    )
 
 
 def test_the_default_configuration_is_whole() -> None:
@@ -45,7 +47,10 @@ def test_the_default_configuration_is_whole() -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ({"model_type": "gemma2", "hidden_size": 24, "final_logit_softcapping": 30.0}, "gemma2.*softcapping=30"),
+        (
+            {"model_type": "gemma2", "hidden_size": 24, "final_logit_softcapping": 30.0},
+            "gemma2.*softcapping=30",
+        ),
         ({"model_type": "granite", "hidden_size": 24, "logits_scaling": 8.0}, "granite.*logits_scaling=8"),
         ({"model_type": "cohere", "hidden_size": 24}, "cohere.*logit_scale=0.0625"),
         ({"model_type": "phimoe", "hidden_size": 24, "lm_head_bias": True}, "phimoe.*lm_head_bias=True"),
@@ -65,7 +70,7 @@ def test_a_plain_head_is_taken(kind: str) -> None:
 
 
 def test_branches_must_fill_the_language_model() -> None:
-    with pytest.raises(ValueError, match="1 branches of projector_dim 10 make 10 channels.*24 wide"):
+    with pytest.raises(ValueError, match=r"1 branches of projector_dim 10 make 10 channels.*24 wide"):
         VaryConfig(
             vision_vocabulary_config=tiny_vision_vocabulary(), text_config=tiny_text(), projector_dim=10
         )
@@ -85,6 +90,17 @@ def test_branches_must_fill_the_language_model() -> None:
 def test_contradicting_sizes_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         VisionVocabularyConfig(**tiny_vision_vocabulary(**changes))
+
+
+def test_the_selected_layer_of_clip_must_be_there() -> None:
+    config = tiny_toy_config()
+    with pytest.raises(ValueError, match=r"vision_select_layer=-9, but it must lie in range\(-4, 4\)"):
+        VaryConfig(
+            clip_config=config.clip_config,
+            text_config=config.text_config,
+            projector_dim=12,
+            vision_select_layer=-9,
+        )
 
 
 def test_image_tokens_follow_grid_and_strides() -> None:

@@ -74,7 +74,9 @@ def test_number_of_images_must_fit_the_prompts(
 
 def test_missing_images_are_named(model: VaryForConditionalGeneration, batch: dict[str, Tensor]) -> None:
     text = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    with pytest.raises(ValueError, match="12 image placeholders, but no image was given; pass .* pixel_values"):
+    with pytest.raises(
+        ValueError, match=r"12 image placeholders, but no image was given; pass .* pixel_values"
+    ):
         model(**text)
     with pytest.raises(ValueError, match="12 image placeholders, but no image was given"):
         model.generate(**text, max_new_tokens=1)
@@ -90,9 +92,7 @@ def test_a_branch_needs_its_pixels(model: VaryForConditionalGeneration, batch: d
         single(**superfluous)
 
 
-def test_ambiguous_inputs_are_refused(
-    model: VaryForConditionalGeneration, batch: dict[str, Tensor]
-) -> None:
+def test_ambiguous_inputs_are_refused(model: VaryForConditionalGeneration, batch: dict[str, Tensor]) -> None:
     embeddings = model.get_input_embeddings()(batch["input_ids"])
     with pytest.raises(ValueError, match="either input_ids or inputs_embeds"):
         model(**batch, inputs_embeds=embeddings)
@@ -104,7 +104,9 @@ def test_ambiguous_inputs_are_refused(
     pixels = (batch["pixel_values"], batch["pixel_values_clip"])
     features = model.get_image_features(pixels[0], pixel_values_clip=pixels[1])
     with pytest.raises(ValueError, match="either pixel_values or mm_encoder_outputs"):
-        model(input_ids=torch.tensor([[START]]), pixel_values=pixels[0], mm_encoder_outputs={"image": features})
+        model(
+            input_ids=torch.tensor([[START]]), pixel_values=pixels[0], mm_encoder_outputs={"image": features}
+        )
 
 
 @torch.no_grad()
@@ -132,7 +134,9 @@ def test_outputs_of_the_library(model: VaryForConditionalGeneration, batch: dict
     assert isinstance(as_tuple, tuple)
     assert torch.equal(as_tuple[0], output.logits)
     assert model.get_encoder("image") is model.model.vision_vocabulary
-    assert model.get_image_features(batch["pixel_values"], pixel_values_clip=batch["pixel_values_clip"]).keys()
+    assert model.get_image_features(
+        batch["pixel_values"], pixel_values_clip=batch["pixel_values_clip"]
+    ).keys()
 
 
 @torch.no_grad()
@@ -165,7 +169,7 @@ def gradients(model: VaryForConditionalGeneration, batch: dict[str, Tensor]) -> 
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-# CLIP's last layer and its norms after it are kept, but not used; frames of the CTC branch have a loss of their own.
+# CLIP's last layer and the norm after it are kept, but not used; CTC frames have a loss of their own.
 UNUSED = re.compile(r"model\.clip\.(encoder\.layers\.2|post_layernorm)\.|model\.vision_vocabulary\.ctc\.")
 
 
@@ -185,7 +189,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(make_config: Callable[[
     model.gradient_checkpointing_enable()
     blocks = model.model.vision_vocabulary.blocks
     calls = []
-    blocks[0].mlp.register_forward_hook(lambda *_: calls.append(1))
+    blocks[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
     found = gradients(model, batch)
     assert len(calls) == 2, "the block was not computed again in the backward pass"
     assert expected.keys() == found.keys()

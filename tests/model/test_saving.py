@@ -1,4 +1,4 @@
-"""Checkpoints in the library's own format: written, read, read by another process from an awkward directory."""
+"""Checkpoints in the library's own format: written, read, read from an odd directory by a new process."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ from vary.model.modeling import VaryForConditionalGeneration, VaryModel
 TINY = [tiny_toy_config, tiny_opt_config, tiny_nano_config]
 AWKWARD = "a.b c/模型"
 
-# A process that has only imported the package reads a checkpoint and writes what it answers.
+# A process that has only imported the package reads checkpoints and writes what they answer.
 FRESH = """
 import sys, torch
 import vary.model.modeling
 from transformers import AutoModelForImageTextToText
 torch.set_num_threads(1)
-model = AutoModelForImageTextToText.from_pretrained(sys.argv[1])
-batch = torch.load(sys.argv[2], weights_only=True)
-with torch.no_grad():
-    logits = model(**batch).logits
-torch.save({"logits": logits, "type": type(model).__name__}, sys.argv[3])
+for folder in sys.argv[1:]:
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    batch = torch.load(folder + "/inputs.pt", weights_only=True)
+    with torch.no_grad():
+        logits = model(**batch).logits
+    torch.save({"logits": logits, "type": type(model).__name__}, folder + "/result.pt")
 """
 
 
@@ -64,17 +65,16 @@ def test_names_in_the_file_are_those_of_the_model(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
         names = set(file.keys())
+    assert names == set(model.state_dict())
     assert {
         "lm_head.weight",
         "model.vision_vocabulary.merge.1.weight",
         "model.vision_vocabulary.blocks.0.attn.rel_pos_h",
+        "model.clip.encoder.layers.0.self_attn.q_proj.weight",
         "model.projector.clip.bias",
         "model.projector.vision_vocabulary.weight",
         "model.language_model.layers.0.self_attn.q_proj.bias",
     } <= names
-    assert {name for name in model.state_dict() if not name.startswith("model.clip.")} == {
-        name for name in names if not name.startswith("model.clip.")
-    }
 
 
 def test_shards_make_the_same_model(tmp_path: Path) -> None:
@@ -85,21 +85,19 @@ def test_shards_make_the_same_model(tmp_path: Path) -> None:
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("make_config", [tiny_toy_config, tiny_nano_config])
-def test_a_fresh_process_reads_an_awkward_directory(
-    make_config: Callable[[], VaryConfig], tmp_path: Path
-) -> None:
-    model = random_model(make_config())
-    folder, inputs, result = tmp_path / AWKWARD, tmp_path / "inputs.pt", tmp_path / "result.pt"
-    model.save_pretrained(folder)
-    lines = model.config.window == "lines"
-    batch = line_batch(model.config, [(48,), (80,)]) if lines else page_batch(model.config, [1, 2])
-    torch.save(batch, inputs)
-    subprocess.run([sys.executable, "-c", FRESH, folder, inputs, result], check=True, timeout=300, cwd=tmp_path)
-    found = torch.load(result, weights_only=True)
-    assert found["type"] == "VaryForConditionalGeneration"
-    with torch.no_grad():
-        torch.testing.assert_close(found["logits"], model(**batch).logits, atol=0, rtol=0)
+@torch.no_grad()
+def test_a_fresh_process_reads_an_awkward_directory(tmp_path: Path) -> None:
+    toy, nano = random_model(tiny_toy_config()), random_model(tiny_nano_config())
+    batches = page_batch(toy.config, [1, 2]), line_batch(nano.config, [(48,), (80,)])
+    folders = [tmp_path / name / AWKWARD for name in ("toy", "nano")]
+    for model, batch, folder in zip((toy, nano), batches, folders, strict=True):
+        model.save_pretrained(folder)
+        torch.save(batch, folder / "inputs.pt")
+    subprocess.run([sys.executable, "-c", FRESH, *folders], check=True, timeout=300, cwd=tmp_path)
+    for model, batch, folder in zip((toy, nano), batches, folders, strict=True):
+        found = torch.load(folder / "result.pt", weights_only=True)
+        assert found["type"] == "VaryForConditionalGeneration"
+        assert torch.equal(found["logits"], model(**batch).logits)
 
 
 @torch.no_grad()
@@ -124,4 +122,5 @@ def test_bfloat16_stays_near(tmp_path: Path) -> None:
     real = batch["attention_mask"].bool()
     logits = loaded(**batch).logits
     assert logits.dtype == torch.bfloat16
-    torch.testing.assert_close(logits[real].float(), model(**batch).logits[real], atol=0.15, rtol=0.05)
+    likeness = torch.cosine_similarity(logits[real].float(), model(**batch).logits[real], dim=-1)
+    assert likeness.min() > 0.995

@@ -55,7 +55,7 @@ def their_settings(config: VisionVocabularyConfig) -> dict[str, object]:
 
 
 def got_ocr2(ours: VisionVocabulary) -> GotOcr2VisionEncoder:
-    """GOT-OCR2's encoder with our weights: everything before the merging convolutions, at its own size only."""
+    """GOT-OCR2's encoder with our weights: all before the merging convolutions, at its own size only."""
     theirs = GotOcr2VisionEncoder(GotOcr2VisionConfig(**their_settings(ours.config))).eval()
     state = {name: value for name, value in their_state(ours.state_dict()).items() if "proj.conv" not in name}
     theirs.load_state_dict(state, strict=True)

@@ -47,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for name, kind, what in NUMBERS:
         add(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=what)
     add("--precision", choices=("bf16", "fp16", "no"), help="of the arithmetic (default: bf16)")
-    add("--compile", action="store_true", help="compile encoder and decoder; pays in long runs")
+    add("--compile", action="store_true", help="compile the layers; for long runs on a GPU")
 
 
 NUMBERS: tuple[tuple[str, Any, str], ...] = (

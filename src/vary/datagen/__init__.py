@@ -3,10 +3,11 @@
 The way of the data::
 
     corpus.py       paragraphs of a text file, cleaned
-      -> text.py    TextEngine: a page's plan (font, size, column, texts), then its samples
-      -> painting.py     the plan painted with PIL; where every line stands; found lines matched to painted
-      ones -> degradation.py  what scanners, cameras, faxes and JPEG do to a page; line boxes move with the
-      image -> vary.inputs.windows    the reader's own code finds and cuts the lines
+      -> text.py    TextEngine: page number in, line samples out
+      -> planning.py, wording.py, layout.py    a page's plan: font, size, column, its texts broken into lines
+      -> painting.py     the plan painted with PIL; found lines matched to painted ones
+      -> degradation.py  what scanners, cameras, faxes do to a page; line boxes move along
+      -> vary.inputs.windows    the reader's own code finds and cuts the lines
       -> shards.py  WebDataset tar files with a manifest
 
 Every engine has the same shape: a frozen configuration, `page(index) -> list of samples` that depends on the
@@ -17,8 +18,9 @@ from __future__ import annotations
 
 from vary.datagen.corpus import Corpus, Paragraph
 from vary.datagen.fonts import FontCatalogue, FontFace, find_fonts
+from vary.datagen.planning import TextEngineConfig
 from vary.datagen.shards import ShardItem, read_shards, write_shards
-from vary.datagen.text import LineSample, PageSamples, TextEngine, TextEngineConfig
+from vary.datagen.text import LineSample, PageSamples, TextEngine
 
 __all__ = [
     "Corpus",

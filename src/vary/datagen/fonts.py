@@ -1,8 +1,9 @@
 """Installed fonts: where they are, what they can paint, and how often an engine should take them.
 
-A `FontCatalogue` is found once (`find_fonts`, a few seconds for some hundred files) and then travels with the engine
-to worker processes.  Fonts are refused that would teach wrong things: symbol, emoji and mathematics fonts, faces whose
-small letters look like capitals, hairline and black weights, and every family on the exclusion list.
+A `FontCatalogue` is found once (`find_fonts`, a few seconds for some hundred files) and then travels with
+the engine to worker processes.  Fonts are refused that would teach wrong things: symbol, emoji and
+mathematics fonts, faces whose small letters look like capitals, hairline and black weights, and every family
+on the exclusion list.
 """
 
 from __future__ import annotations
@@ -47,15 +48,15 @@ SHAPING = ["-calt", "-dlig"]
 
 _FONT_SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
 _REFUSED_NAME = re.compile(
-    r"symbol|dingbat|emoji|math|icon|awesome|music|barcode|keyboard|initials|small ?caps|\bsc\b|integrals|sizes?(one|two"
-    r"|three|four|five)|nonunicode|variants|z003|chorus|monoisome|colou?red|powerline|fallback|\bquran\b|d050000l"
-    r"|outline|humor|^(ms[ab]m|stmary|wasy|rsfs|eufm|esint|dsrom)\d",
+    r"symbol|dingbat|emoji|math|icon|awesome|music|barcode|keyboard|initials|small ?caps|\bsc\b|integrals"
+    r"|sizes?(one|two|three|four|five)|nonunicode|variants|z003|chorus|monoisome|colou?red|powerline|fallback"
+    r"|\bquran\b|d050000l|outline|humor|^(ms[ab]m|stmary|wasy|rsfs|eufm|esint|dsrom)\d",
     re.IGNORECASE,
 )
 _ODD_NAME = re.compile(
-    r"hand|script|comic|lobster|purisa|sawasdee|ruf|dancing|dyslexic|ocr|typewriter|cupola|caliban|essays|museum"
-    r"|arabic|romande adf style|tomson|caveat|routed|league spartan|century catalogue|umpush|typo\b|comfortaa|osifont"
-    r"|universalis|no3|kaffeesatz",
+    r"hand|script|comic|lobster|purisa|sawasdee|ruf|dancing|dyslexic|ocr|typewriter|cupola|caliban|essays"
+    r"|museum|arabic|romande adf style|tomson|caveat|routed|league spartan|century catalogue|umpush|typo\b"
+    r"|comfortaa|osifont|universalis|no3|kaffeesatz",
     re.IGNORECASE,
 )
 _FAMILY_WEIGHTS = {"text": 1.0, "mono": 0.45, "odd": 0.12}
@@ -66,9 +67,9 @@ _MAX_STYLE_WEIGHT, _MIN_STYLE_WEIGHT = 700, 300
 class FontFace:
     """One face of a font file.
 
-    `index` is the face's number in a collection (0 for plain files), `weight` the OpenType weight (400 is regular),
-    `kind` is `text`, `mono` or `odd` (handwriting and decorative faces, taken seldom); `ranges` holds the covered
-    code points as inclusive pairs in ascending order.
+    `index` is the face's number in a collection (0 for plain files), `weight` the OpenType weight (400 is
+    regular), `kind` is `text`, `mono` or `odd` (handwriting and decorative faces, taken seldom); `ranges`
+    holds the covered code points as inclusive pairs in ascending order.
     """
 
     path: str
@@ -139,7 +140,8 @@ _RISKY_SEQUENCES = (
 def shapes_safely(face: FontFace) -> bool:
     """Whether text of this face may be shaped (kerning and ligatures) and still look like its characters.
 
-    Fonts for programmers draw `->` as an arrow; some text fonts turn `--` into a dash.  False without libraqm.
+    Fonts for programmers draw `->` as an arrow; some text fonts turn `--` into a dash.  False without
+    libraqm.
     """
     if face.kind == "mono" or not features.check_feature("raqm"):
         return False
@@ -157,7 +159,8 @@ def _ink(mask: object) -> int:
 
 
 def normalised_family(name: str) -> str:
-    """A family name as the exclusion list compares it: lower case, without blanks, hyphens and underscores."""
+    """A family name as the exclusion list compares it: lower case, without blanks, hyphens and
+    underscores."""
     return re.sub(r"[\s_\\-]+", "", unicodedata.normalize("NFKC", name)).casefold()
 
 
@@ -173,8 +176,8 @@ def evaluation_families() -> tuple[str, ...]:
 class FontCatalogue:
     """Faces to paint with, and how a family and a face are drawn from them.
 
-    Families are drawn first, by the weight of their kind, then a face of the family: a family of forty files comes
-    no more often than one of a single file.
+    Families are drawn first, by the weight of their kind, then a face of the family: a family of forty files
+    comes no more often than one of a single file.
     """
 
     faces: tuple[FontFace, ...]
@@ -266,9 +269,9 @@ def find_fonts(
 ) -> FontCatalogue:
     """The faces that are fit to paint text with.
 
-    `exclude` are patterns of family names, besides those of `evaluation_fonts.txt` (which are allowed only with
-    `evaluation=True`, for pages that are never trained on); `folders` replaces the system's font folders;
-    `required` are characters that a face must paint.  Raises `DataError` when nothing is left.
+    `exclude` are patterns of family names, besides those of `evaluation_fonts.txt` (which are allowed only
+    with `evaluation=True`, for pages that are never trained on); `folders` replaces the system's font
+    folders; `required` are characters that a face must paint.  Raises `DataError` when nothing is left.
     """
     patterns = [*exclude, *(() if evaluation else evaluation_families())]
     matcher = re.compile("|".join(fnmatch.translate(normalised_family(p)) for p in patterns) or r"(?!)")
@@ -279,8 +282,9 @@ def find_fonts(
             faces.setdefault((face.family, face.style, path.stem), face)
     if not faces:
         raise DataError(
-            f"no usable font among {len(files)} font files: training pages need fonts that paint {required[:20]!r}...; "
-            "install some (vary/datagen/font_packages.txt lists Debian packages) or name fewer in the exclusion"
+            f"no usable font among {len(files)} font files: training pages need fonts that paint "
+            f"{required[:20]!r}...; install some (vary/datagen/font_packages.txt lists Debian packages) "
+            "or name fewer in the exclusion"
         )
     return FontCatalogue(tuple(faces[key] for key in sorted(faces)))
 
@@ -327,7 +331,8 @@ def _face(path: Path, index: int, font: object, excluded: re.Pattern[str], requi
     if re.search(r"black|heavy|hairline|thin|extra ?light|ultra", style, re.IGNORECASE):
         return None
     # Glyph names are of no use here, and reading them takes longer than everything else.
-    font.setGlyphOrder([f"g{number}" for number in range(font["maxp"].numGlyphs)])  # type: ignore[attr-defined,index]
+    names_of_glyphs = [f"g{number}" for number in range(font["maxp"].numGlyphs)]  # type: ignore[index]
+    font.setGlyphOrder(names_of_glyphs)  # type: ignore[attr-defined]
     codes = sorted(font.getBestCmap() or ())  # type: ignore[attr-defined]
     if not set(map(ord, required)).issubset(codes):
         return None

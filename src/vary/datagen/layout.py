@@ -18,7 +18,8 @@ _NOT_LAST = set("（《「『【〈〔“‘([{")
 
 @dataclass(frozen=True, slots=True)
 class LineLimits:
-    """What a line may hold: `width` px (in the font's own px), `characters`, and `words` (None: any number)."""
+    """What a line may hold: `width` px (in the font's own px), `characters`, and `words` (None: any
+    number)."""
 
     width: float
     characters: int
@@ -49,8 +50,8 @@ def break_paragraph(
 ) -> Iterator[str]:
     """The lines of a paragraph, filled greedily; a piece too long for any line is cut where it must be.
 
-    `widths` is the caller's cache of the advance widths of words in `font`, with tracking.  With `hyphenate`, long
-    words are broken with a hyphen where they do not fit (their place is not a linguist's).
+    `widths` is the caller's cache of the advance widths of words in `font`, with tracking.  With
+    `hyphenate`, long words are broken with a hyphen where they do not fit (their place is not a linguist's).
     """
 
     def advance(piece: str) -> float:

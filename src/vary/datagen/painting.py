@@ -1,7 +1,7 @@
 """A page plan painted with PIL, with the place of every line; and found lines matched to painted ones.
 
-Everything is painted as ink coverage (0 bare paper, 255 full ink) and coloured at the end, so that light-on-dark pages
-and faint inks are the same code.
+Everything is painted as ink coverage (0 bare paper, 255 full ink) and coloured at the end, so that
+light-on-dark pages and faint inks are the same code.
 """
 
 from __future__ import annotations
@@ -10,25 +10,28 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from vary.datagen.fonts import SHAPING, FontFace, load_font, shapes_safely
 
 __all__ = ["LinePlan", "PagePlan", "PaintedLine", "PaintedPage", "Typesetter", "match_lines", "paint_page"]
 
 Gray = NDArray[np.uint8]
-Points = NDArray[np.float64]
+Box = tuple[int, int, int, int]
+"""left, top, right, bottom in px."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinePlan:
     """One line to paint: where its column starts and its baseline stands (page px), and its text.
 
-    `gap` is added to every blank (px, justified text), `underlined` are the numbers of the words with a rule below.
+    `gap` is added to every blank (px, justified text), `underlined` are the numbers of the words with a rule
+    below.
     """
 
     text: str
@@ -41,17 +44,19 @@ class LinePlan:
 
 @dataclass(frozen=True, slots=True)
 class Typesetter:
-    """A face at a size, in px em: advance widths and coverage masks of texts, with or without shaping."""
+    """A face at a size, in px em: advance widths and ink of texts, with or without shaping."""
 
     font: ImageFont.FreeTypeFont
     features: list[str] | None
+    widths: dict[str, float]
 
     @classmethod
     def make(cls, face: FontFace, size: float, raqm: bool) -> Typesetter:
         """A face at `size` px; `raqm` asks for kerning and ligatures, which only a safe face gets."""
         shaped = raqm and shapes_safely(face)
         layout = ImageFont.Layout.RAQM if shaped else ImageFont.Layout.BASIC
-        return cls(load_font(face.path, face.index, size, int(layout)), SHAPING if shaped else None)
+        font = load_font(face.path, face.index, size, int(layout))
+        return cls(font, SHAPING if shaped else None, _character_widths(face, size))
 
     @property
     def size(self) -> float:
@@ -59,33 +64,61 @@ class Typesetter:
         return float(self.font.size)
 
     def advance(self, text: str) -> float:
-        """The advance width of `text` in px."""
-        return float(self.font.getlength(text, features=self.features))
+        """The advance width of `text` in px, without kerning (to ask for every word's takes longer than to paint
+        it)."""
+        widths = self.widths
+        return sum([widths[character] for character in text])
 
     def bounds(self, text: str) -> tuple[float, float, float, float]:
         """The ink box of `text`: left, top, right, bottom in px from the start of its baseline."""
         return self.font.getbbox(text, anchor="ls", features=self.features)
 
-    def cover(self, text: str, x: float, y: float) -> tuple[Gray, int, int] | None:
-        """The ink of `text` with its baseline starting at (x, y), 0 <= x, y < 1: coverage cut to its ink box (h, w),
-        and the column and row of its first pixel; None without ink."""
+    def stamp(self, canvas: ImageDraw.ImageDraw, text: str, x: float, y: float) -> Box | None:
+        """Paint `text` on an ink canvas, its baseline starting at (x, y).
+
+        Returns its ink box; None, and nothing is painted, where it has no ink or would run off the canvas.
+        """
+        column, row = math.floor(x), math.floor(y)
         mask, (left, top) = self.font.getmask2(
-            text, mode="L", anchor="ls", start=(x, y), features=self.features
+            text, mode="L", anchor="ls", start=(x - column, y - row), features=self.features
         )
-        box = mask.getbbox()
-        if box is None:
+        ink = mask.getbbox()
+        if ink is None:
             return None
-        cover = np.frombuffer(bytes(mask), dtype=np.uint8).reshape(mask.size[1], mask.size[0])
-        return cover[box[1] : box[3], box[0] : box[2]], left + box[0], top + box[1]
+        left, top = left + column, top + row
+        box = (left + ink[0], top + ink[1], left + ink[2], top + ink[3])
+        width, height = canvas.im.size
+        if box[0] < 0 or box[1] < 0 or box[2] > width or box[3] > height:
+            return None
+        canvas.draw.draw_bitmap((left, top), mask, 255)
+        return box
+
+
+class _CharacterWidths(dict[str, float]):
+    """The advance widths of characters, asked for once each."""
+
+    def __init__(self, font: ImageFont.FreeTypeFont) -> None:
+        super().__init__()
+        self.font = font
+
+    def __missing__(self, character: str) -> float:
+        width = self[character] = float(self.font.getlength(character))
+        return width
+
+
+@lru_cache(maxsize=512)
+def _character_widths(face: FontFace, size: float) -> dict[str, float]:
+    return _CharacterWidths(load_font(face.path, face.index, size, int(ImageFont.Layout.BASIC)))
 
 
 @dataclass(frozen=True, slots=True)
 class PagePlan:
     """All that a painted page is made of.
 
-    `size` is the em in page px; `scale` paints that many times larger and shrinks, which gives the unhinted look of a
-    PDF renderer; `raqm` shapes with kerning and ligatures; `tracking` is extra px after each character; `paper` and
-    `ink` are gray values; `rules` are filled rectangles (left, top, right, bottom) in page px.
+    `size` is the em in page px; `scale` paints that many times larger and shrinks, which gives the unhinted
+    look of a PDF renderer; `raqm` shapes with kerning and ligatures; `tracking` is extra px after each
+    character; `paper` and `ink` are gray values; `rules` are filled rectangles (left, top, right, bottom) in
+    page px.
     """
 
     face: FontFace
@@ -135,19 +168,21 @@ class PaintedPage:
 def paint_page(plan: PagePlan) -> PaintedPage:
     """Paint every line of a plan; a line that cannot be painted whole is left out of the result."""
     scale = plan.scale
-    ink: Gray = np.zeros((plan.height * scale, plan.width * scale), dtype=np.uint8)
+    picture = Image.new("L", (plan.width * scale, plan.height * scale), 0)
+    canvas = ImageDraw.Draw(picture)
     font = plan.font
     x_height = _x_height(font)
     painted = []
     for line in plan.lines:
-        box = _paint_line(ink, font, plan, line)
+        box = _paint_line(canvas, font, plan, line)
         if box is None:
             continue
         left, top, right, bottom = (value / scale for value in box)
         core_top = line.baseline - x_height / scale
         painted.append(PaintedLine(line, left, top, right, bottom, core_top, line.baseline))
     for rule in plan.rules:
-        _fill(ink, tuple(value * scale for value in rule))
+        canvas.rectangle([round(value * scale) for value in rule], fill=255)
+    ink: Gray = np.asarray(picture)
     if scale > 1:
         ink = cv2.resize(ink, (plan.width, plan.height), interpolation=cv2.INTER_AREA)
     table = np.round(np.linspace(plan.paper, plan.ink, 256)).astype(np.uint8)
@@ -160,57 +195,37 @@ def _x_height(font: Typesetter) -> float:
 
 
 def _paint_line(
-    ink: Gray, font: Typesetter, plan: PagePlan, line: LinePlan
+    canvas: ImageDraw.ImageDraw, font: Typesetter, plan: PagePlan, line: LinePlan
 ) -> tuple[float, float, float, float] | None:
-    """Add one line to the ink; returns its ink box in ink px, or None where a part of it could not be painted."""
+    """Add one line to the ink; returns its ink box in ink px, or None where a part of it could not be
+    painted."""
     scale = plan.scale
     x, y = line.left * scale, line.baseline * scale
     tracking = plan.tracking * scale
     if not (line.gap or tracking or line.underlined):
-        box = _stamp(ink, font, line.text, x, y)
+        box = font.stamp(canvas, line.text, x, y)
         return None if box is None else _union([box])
     boxes = []
     blank = font.advance(" ") + line.gap * scale + tracking
     for number, word in enumerate(line.text.split(" ")):
         start = x
         for piece in word if tracking else (word,):
-            boxes.append(_stamp(ink, font, piece, x, y))
+            boxes.append(font.stamp(canvas, piece, x, y))
             x += font.advance(piece) + tracking
         if number in line.underlined:
             thickness = max(1.0, 0.05 * font.size)
             top = y + max(0.11 * font.size, 1.5)
-            _fill(ink, (start, top, x - tracking, top + thickness))
+            canvas.rectangle(
+                (round(start), round(top), round(x - tracking), round(top + thickness) - 1), fill=255
+            )
         x += blank
     painted = [box for box in boxes if box is not None]
     return _union(painted) if len(painted) == len(boxes) else None
 
 
-def _stamp(ink: Gray, font: Typesetter, text: str, x: float, y: float) -> tuple[int, int, int, int] | None:
-    """Lay the coverage of `text` at (x, y), its baseline's start, over the ink.
-
-    Returns its ink box; None, and nothing is painted, where it has no ink or would run off the page.
-    """
-    column, row = math.floor(x), math.floor(y)
-    inked = font.cover(text, x - column, y - row)
-    if inked is None:
-        return None
-    cover, left, top = inked[0], column + inked[1], row + inked[2]
-    right, bottom = left + cover.shape[1], top + cover.shape[0]
-    if left < 0 or top < 0 or right > ink.shape[1] or bottom > ink.shape[0]:
-        return None
-    region = ink[top:bottom, left:right]
-    np.maximum(region, cover, out=region)
-    return left, top, right, bottom
-
-
-def _union(boxes: Sequence[tuple[int, int, int, int]]) -> tuple[float, float, float, float]:
+def _union(boxes: Sequence[Box]) -> tuple[float, float, float, float]:
     lefts, tops, rights, bottoms = zip(*boxes, strict=True)
     return float(min(lefts)), float(min(tops)), float(max(rights)), float(max(bottoms))
-
-
-def _fill(ink: Gray, rectangle: Sequence[float]) -> None:
-    left, top, right, bottom = (max(0, round(value)) for value in rectangle)
-    ink[top : max(bottom, top + 1), left : max(right, left + 1)] = 255
 
 
 def match_lines(
@@ -222,9 +237,10 @@ def match_lines(
 ) -> tuple[list[tuple[int, int]], Counter[str]]:
     """Pair found boxes (left, top, right, bottom) with the painted lines that they hold, both in the same px.
 
-    A pair is made only where the box holds the core of exactly one painted line, from its first to its last ink
-    (within `slack` px at either end), and no other box holds that line; `em` is the font size in px.  Returns pairs
-    (number of the found box, number of the painted line) and the reasons why boxes or lines were left out.
+    A pair is made only where the box holds the core of exactly one painted line, from its first to its last
+    ink (within `slack` px at either end), and no other box holds that line; `em` is the font size in px.
+    Returns pairs (number of the found box, number of the painted line) and the reasons why boxes or lines
+    were left out.
     """
     dropped: Counter[str] = Counter()
     partners: dict[int, list[int]] = {}

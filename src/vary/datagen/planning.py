@@ -29,8 +29,8 @@ _ALIGNMENTS = ("left", "justified", "centred", "right")
 class TextEngineConfig:
     """What the pages of a `TextEngine` are made of.
 
-    A curriculum asks for short lines first: `max_chars`, `max_words` and `max_width_px` bound what is *painted* on a
-    line (nothing is cut off), so that a page of short lines has no less text.
+    A curriculum asks for short lines first: `max_chars`, `max_words` and `max_width_px` bound what is
+    *painted* on a line (nothing is cut off), so that a page of short lines has no less text.
     """
 
     corpus: tuple[str, ...]
@@ -77,7 +77,7 @@ class TextEngineConfig:
                 raise DataError(f"{name} is ({low}, {high}): expected 1 <= first <= second")
         if self.max_width_px < 2 * self.line_height:
             raise DataError(
-                f"max_width_px is {self.max_width_px}: expected at least twice line_height = {2 * self.line_height}"
+                f"max_width_px is {self.max_width_px}: expected at least {2 * self.line_height} (two heights)"
             )
         if self.language_weights is not None and len(self.language_weights) != len(self.languages):
             raise DataError(

@@ -1,9 +1,10 @@
 """Data sets on disk: WebDataset tar files with a manifest.
 
-A folder holds `shard-000000.tar`, `shard-000001.tar`, ... and `manifest.json`.  A sample is two members of a tar file,
-`KEY.png` and `KEY.json` with `task`, `prompt`, `answer`, `boxes`, `source`, `licence` and what else its engine knows.
-A shard has its final name only when it is whole (written beside, then renamed), and a `.json` note beside it while the
-data set is being written; `manifest.json` comes last.  Writing again into the same folder goes on where it stopped.
+A folder holds `shard-000000.tar`, `shard-000001.tar`, ... and `manifest.json`.  A sample is two members of a
+tar file, `KEY.png` and `KEY.json` with `task`, `prompt`, `answer`, `boxes`, `source`, `licence` and what
+else its engine knows. A shard has its final name only when it is whole (written beside, then renamed), and a
+`.json` note beside it while the data set is being written; `manifest.json` comes last.  Writing again into
+the same folder goes on where it stopped.
 
 Each shard is made from its own page numbers, so it has the same samples whatever the number of workers.
 """
@@ -94,8 +95,9 @@ def write_shards(
 ) -> Record:
     """Write `lines` samples of `engine` to `folder` and return the manifest.
 
-    Goes on with an unfinished data set of the same configuration; does nothing to a finished one.  `progress` is
-    called with the number of samples that are on disk.  Raises `DataError` when the folder holds something else.
+    Goes on with an unfinished data set of the same configuration; does nothing to a finished one.
+    `progress` is called with the number of samples that are on disk.  Raises `DataError` when the folder
+    holds something else.
     """
     if lines < 1 or lines_per_shard < 1 or workers < 1:
         raise DataError(
@@ -188,8 +190,9 @@ def _begin(folder: Path, head: Record) -> Record:
     if different:
         key = different[0]
         raise DataError(
-            f"{folder} holds a data set with other {', '.join(different)} ({key}: {_short(stored.get(key))}, now "
-            f"{_short(head[key])}): choose another folder, or remove this one"
+            f"{folder} holds a data set with other {', '.join(different)} "
+            f"({key}: {_short(stored.get(key))}, now {_short(head[key])}): "
+            "choose another folder, or remove this one"
         )
     return stored
 
@@ -248,8 +251,8 @@ def _write_shard(engine: TextEngine, job: _Job) -> Record:
                     families[sample.family] += 1
                 if counts["pages"] >= 1000 and counts["samples"] < counts["pages"] // 100:
                     raise DataError(
-                        f"{counts['pages']} pages gave {counts['samples']} lines (left out: {dict(dropped)}): the "
-                        "engine's limits leave nothing, relax max_width_px, min_chars or columns"
+                        f"{counts['pages']} pages gave {counts['samples']} lines, left out: {dict(dropped)}; "
+                        "relax max_width_px, min_chars or columns"
                     )
         note = {
             "number": job.number,
@@ -329,7 +332,8 @@ def read_manifest(folder: str | Path) -> Record:
 
 
 def read_shard(path: str | Path) -> Iterator[ShardItem]:
-    """The samples of one tar file, in its order; raises `DataError`, naming file and key, for a broken one."""
+    """The samples of one tar file, in its order; raises `DataError`, naming file and key, for a broken
+    one."""
     path = Path(path)
     try:
         with tarfile.open(path) as tar:

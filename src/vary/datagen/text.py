@@ -1,6 +1,7 @@
 """Text lines to learn to read: pages painted from a corpus, found and cut by the reader's own code.
 
-`TextEngine(config).page(index)` depends on the configuration and the index alone, whatever process asks for it.
+`TextEngine(config).page(index)` depends on the configuration and the index alone, whatever process asks for
+it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from vary.datagen.corpus import Corpus
 from vary.datagen.degradation import Degradation, Geometry, draw_degradation
 from vary.datagen.fonts import COMMON_CHINESE, FontCatalogue, find_fonts
-from vary.datagen.painting import PaintedLine, match_lines, paint_page
+from vary.datagen.painting import PagePlan, PaintedLine, match_lines, paint_page
 from vary.datagen.planning import FontFamilies, PagePlanner, TextEngineConfig
 from vary.errors import DataError
 from vary.inputs.windows import CutJitter, cut_line, find_lines
@@ -28,8 +29,8 @@ __all__ = ["LineSample", "PageSamples", "TextEngine", "TextEngineConfig"]
 class LineSample:
     """A cut text line and exactly what is written on it.
 
-    `image`: uint8 (line_height, W), dark text on light; `box`: left, top, right, bottom of its ink on the page in px,
-    before deskewing; `size`: em in page px; `degradation`: the profile's name and steps.
+    `image`: uint8 (line_height, W), dark text on light; `box`: left, top, right, bottom of its ink on the
+    page in px, before deskewing; `size`: em in page px; `degradation`: the profile's name and steps.
     """
 
     image: NDArray[np.uint8] = field(repr=False)
@@ -61,8 +62,9 @@ class PageSamples:
 class TextEngine:
     """Paints pages of text and cuts them into line samples.
 
-    `fonts` and `corpus` default to what the configuration names; pass them to share them between engines.  The
-    engine can be pickled; making one takes seconds (fonts are opened and checked), unpickling it does not.
+    `fonts` and `corpus` default to what the configuration names; pass them to share them between engines.
+    The engine can be pickled; making one takes seconds (fonts are opened and checked), unpickling it does
+    not.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class TextEngine:
         fonts = self.fonts.covering(COMMON_CHINESE) if language == "zh" else self.fonts
         if not fonts.faces:
             raise DataError(
-                f"no installed font covers language {language!r}: install one (vary/datagen/font_packages.txt)"
+                f"no font covers language {language!r}: install one (vary/datagen/font_packages.txt)"
             )
         groups, weights = fonts.by_family(), fonts.family_weights()
         chinese = set(self.fonts.covering(COMMON_CHINESE).families) if language != "zh" else set()
@@ -103,9 +105,7 @@ class TextEngine:
     def page_samples(self, index: int) -> PageSamples:
         """The samples of page `index` with the reasons why lines were left out."""
         config = self.config
-        rng = np.random.default_rng([config.seed, zlib.crc32(config.split.encode()), index])
-        language = str(rng.choice(list(config.languages), p=_shares(config)))
-        plan = PagePlanner(config, self.corpus, self._families[language], language, rng).plan()
+        rng, language, plan = self._draw(index)
         page = paint_page(plan)
         degradation = draw_degradation(rng, config.clean_share)
         gray, geometry = degradation.apply(page.gray, plan.size, rng)
@@ -140,6 +140,16 @@ class TextEngine:
                 )
             )
         return PageSamples(index, samples, len(page.lines), dropped, gray)
+
+    def plan(self, index: int) -> PagePlan:
+        """What is painted on page `index`."""
+        return self._draw(index)[2]
+
+    def _draw(self, index: int) -> tuple[np.random.Generator, str, PagePlan]:
+        config = self.config
+        rng = np.random.default_rng([config.seed, zlib.crc32(config.split.encode()), index])
+        language = str(rng.choice(list(config.languages), p=_shares(config)))
+        return rng, language, PagePlanner(config, self.corpus, self._families[language], language, rng).plan()
 
     def _unfit(self, image: NDArray[np.uint8], text: str) -> str | None:
         """Why a cut line cannot be learnt from, or None."""

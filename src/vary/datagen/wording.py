@@ -1,7 +1,7 @@
 """What is written on a page: running text, and made-up strings so that no character stays rare.
 
-A `Writer` yields paragraphs for one page.  About four in five are corpus text; the rest are random words, numbers,
-dates, prices, identifiers, addresses, capitals, accented words and strings of punctuation.
+A `Writer` yields paragraphs for one page.  About four in five are corpus text; the rest are random words,
+numbers, dates, prices, identifiers, addresses, capitals, accented words and strings of punctuation.
 """
 
 from __future__ import annotations
@@ -33,24 +33,17 @@ _ACCENTS_OF = {
 _ACCENTS_OF.update({"s": ["ß"], "d": ["ð"], "D": ["Ð"], "t": ["þ"]})
 _RULE = re.compile(r"([^\w\s])\1{7}")
 _CHINESE_MARKS = "，。、；：？！（）《》“”‘’「」『』【】—…·～％￥＋－＝／＆＠＃"
-_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
-_ENDINGS = (
-    "com",
-    "org",
-    "net",
-    "io",
-    "edu",
-    "co.uk",
-    "de",
-    "gov",
-    "info",
-    "html",
-    "pdf",
-    "py",
-    "txt",
-    "md",
-    "png",
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July", "August"),
+    *("September", "October", "November", "December"),
 )
+_ENDINGS = (
+    *("com", "org", "net", "io", "edu", "co.uk", "de", "gov", "info"),
+    *("html", "pdf", "py", "txt", "md", "png"),
+)
+_PAIRS = ("()", "[]", "{}", "<>", "“”", "‘’", '""', "''", "«»", "**", "``", "__", "||")
+_AFTER = (".", ",", ";", ":", "!", "?", "...", "…", " –", " —", "::", "", "", " -", " &", " /", " +")
+_UNITS = ("kg", "cm", "mm", "km/h", "°C", "MB", "m²", "ml", "px", "x", "th")
 
 
 def allowed_text(text: str, language: str) -> bool:
@@ -156,20 +149,16 @@ class Writer:
         return text + (self._pick(_CHINESE_MARKS) if self.rng.random() < 0.6 else "")
 
     def _any_characters(self) -> str:
-        """A string in which every printable ASCII character, and now and then a typographic one, is equally likely."""
+        """A string in which every printable ASCII character, and now and then a typographic one, is equally
+        likely."""
         characters = string.digits + string.ascii_letters + string.punctuation
         rare = self.rng.random() < 0.3
         pool = _TYPOGRAPHIC + _LATIN_MARKS + _ACCENTED if rare else characters
         return "".join(self._pick(pool) for _ in range(self._number(1, 5 if rare else 9)))
 
     def _punctuated(self) -> str:
-        opening, closing = self._pick(
-            ("()", "[]", "{}", "<>", "“”", "‘’", '""', "''", "«»", "**", "``", "__", "||")
-        )
-        ending = self._pick(
-            (".", ",", ";", ":", "!", "?", "...", "…", " –", " —", "::", "", "", " -", " &", " /", " +")
-        )
-        return f"{opening}{self._word()}{closing}{ending}"
+        around, ending = self._pick(_PAIRS), self._pick(_AFTER)
+        return f"{around[0]}{self._word()}{around[1]}{ending}"
 
     def _figures(self) -> str:
         number = self._number
@@ -179,8 +168,8 @@ class Writer:
             lambda: f"{value:,.2f}",
             lambda: self._pick("$€£¥") + f"{value:,.{self._pick('02')}f}",
             lambda: f"{value / 10**4:.{number(0, 4)}f}%",
-            lambda: (
-                f"{number(1, 32):02d}{self._pick('./-')}{number(1, 13):02d}{self._pick('./-')}{number(1900, 2040)}"
+            lambda: self._pick("./-").join(
+                (f"{number(1, 32):02d}", f"{number(1, 13):02d}", str(number(1900, 2040)))
             ),
             lambda: f"{number(1900, 2040)}-{number(1, 13):02d}-{number(1, 32):02d}",
             lambda: f"{number(1, 32)} {self._pick(_MONTHS)} {number(1500, 2040)}",
@@ -192,9 +181,7 @@ class Writer:
             lambda: f"+{number(1, 99)} ({number(10, 999)}) {number(100, 999)}-{number(1000, 9999)}",
             lambda: f"{number(1, 100)} {self._pick('+-×÷=<>/*')} {number(1, 1000)}",
             lambda: f"({number(1, 40)})" if number(0, 2) else f"{number(1, 40)}.{number(1, 20)}.",
-            lambda: (
-                f"{number(2, 100)}{self._pick(('kg', 'cm', 'mm', 'km/h', '°C', 'MB', 'm²', 'ml', 'px', 'x', 'th'))}"
-            ),
+            lambda: f"{number(2, 100)}{self._pick(_UNITS)}",
             lambda: f"pp. {number(1, 400)}{self._pick('-–')}{number(400, 900)}",
             lambda: "".join(self._pick("IVXLCDM") for _ in range(number(1, 6))) + self._pick((".", "", ")")),
             lambda: f"[{number(1, 200)}]",

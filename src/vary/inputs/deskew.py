@@ -17,8 +17,10 @@ MAX_SKEW = 10.0
 """Degrees to either side that are searched."""
 MIN_SKEW = 0.05
 """Degrees below which a page is left as it is."""
-MIN_SPREAD = 2e4
+MIN_SPREAD = 4e3
 """Square pixels: with less text than a few words, lines fitted to it lead astray."""
+MAX_CHANGE = 2.0
+"""Degrees by which the fit may correct the profile, whose angle is vague for short text."""
 MAX_POINTS = 24_000
 NORMAL_WIDTH = 1240
 """Bins of the profiles are pixels of a page of this width."""
@@ -71,11 +73,11 @@ def _fit_feet(boxes: NDArray[np.float32], shape: tuple[int, int], skew: float) -
         across, down = x - _means(x, near, phrase), level[:, 3] - _means(level[:, 3], near, phrase)
         spread = float((near * across * across).sum())
         if spread < MIN_SPREAD:
-            return skew
+            return 0.0
         tangent = float((near * across * down).sum()) / spread
         foot = _means(level[:, 3] - tangent * (x - _means(x, weight, phrase)), near, phrase)
     change = math.degrees(math.atan(tangent))
-    return skew + change if abs(change) < 0.6 else skew
+    return skew + change if abs(change) < MAX_CHANGE else skew
 
 
 def _means(values: NDArray[np.float32], weight: NDArray[np.float64], group: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -46,7 +46,7 @@ def _is_apart(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp], r
     """Whether a row of common size keeps a distance from the other lines that they do not keep from each other."""
     typical = float(np.median(sizes[ids]))
     rest = np.setdiff1d(ids, row)
-    if sizes[row].max() > 1.3 * typical:
+    if sizes[row].max() > 1.9 * typical:
         return False
     under = boxes[rest, TOP] - boxes[row, BOTTOM].max()
     over = boxes[row, TOP].min() - boxes[rest, BOTTOM]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vary.inputs.ink import Components, Gray
 
-__all__ = ["Group", "find_groups", "quantile", "remove_rules", "segments", "text_components"]
+__all__ = ["Group", "find_groups", "quantile", "remove_rules", "segments", "split_joined", "text_components"]
 
 Boxes = NDArray[np.float32]
 LEFT, TOP, RIGHT, BOTTOM = range(4)
@@ -95,6 +95,25 @@ def remove_rules(strength: Gray, found: Components) -> bool:
         strength[top:bottom, left:right][strokes > 0] = 0
         changed = True
     return changed
+
+
+def split_joined(strength: Gray, found: Components, usable: NDArray[np.bool_]) -> bool:
+    """Cuts letters that touch those of the next line, in place, at the row of least ink; True if there were some."""
+    ids = np.flatnonzero(usable)
+    if not len(ids):
+        return False
+    boxes = found.boxes[ids].astype(np.float32)
+    joined = ids[_too_tall(boxes[:, BOTTOM] - boxes[:, TOP], boxes, segments(boxes, found.labels.shape))]
+    cut = False
+    for index in joined:
+        left, top, right, bottom = found.boxes[index]
+        margin = round(0.3 * (bottom - top))
+        ink = (found.labels[top:bottom, left:right] == index + 1).sum(axis=1)
+        row = margin + int(ink[margin : len(ink) - margin].argmin())
+        if ink[row] <= 0.5 * ink.max():
+            strength[top + row, left:right] = 0
+            cut = True
+    return cut
 
 
 def find_groups(found: Components, usable: NDArray[np.bool_]) -> list[Group]:
@@ -245,7 +264,7 @@ def _neighbours(
     alike = (shared >= 0.85) | ((shared >= 0.5) & level)
     alike &= reach <= 2.4 * np.minimum(size[:, None], size)
     gap = extent[:, LEFT] - extent[:, RIGHT][:, None]
-    alike &= (gap >= -0.6 * reach) & (gap <= LABEL_GAP * reach)
+    alike &= (gap >= -4 * reach) & (gap <= LABEL_GAP * reach)
     alike &= (extent[:, LEFT] + extent[:, RIGHT]) > (extent[:, LEFT] + extent[:, RIGHT])[:, None]
     masked = np.where(alike, gap, np.inf)
     following = masked.argmin(axis=1)
@@ -281,11 +300,20 @@ def _is_gutter(extent: Boxes, here: int, there: int, gap: float, reach: float) -
             continue
         low, high = centre[behind].min() - reach, centre[behind].max() + reach
         beside = beside[(centre[beside] > low) & (centre[beside] < high)]
-        if len(beside) and quantile(extent[beside, RIGHT] - extent[beside, LEFT], 0.5) > LABEL_WIDTH * reach:
+        if len(beside) and 2 * _labels(extent, beside, reach).sum() < len(beside):
             rows = max(rows, min(len(beside), len(behind)))
-    label = extent[here, RIGHT] - extent[here, LEFT] <= LABEL_WIDTH * reach
+    label = bool(_labels(extent, np.array([here]), reach)[0])
     needed = next(count for limit, count in GUTTER_ROWS if gap <= limit * reach)
     return rows >= needed or gap > (LABEL_GAP if label else WIDE_GAP) * reach
+
+
+def _labels(extent: Boxes, ids: NDArray[np.intp], reach: float) -> NDArray[np.bool_]:
+    """Which of the segments may be the number or bullet of a list: short, and nothing close before them."""
+    centre = (extent[ids, TOP] + extent[ids, BOTTOM])[:, None] / 2
+    before = extent[ids, LEFT][:, None] - extent[:, RIGHT]
+    joined = (before > -reach) & (before < 3 * reach) & (centre > extent[:, TOP]) & (centre < extent[:, BOTTOM])
+    joined[np.arange(len(ids)), ids] = False
+    return (extent[ids, RIGHT] - extent[ids, LEFT] <= LABEL_WIDTH * reach) & ~joined.any(axis=1)
 
 
 def _nearest(extent: Boxes, chosen: NDArray[np.bool_], side: int) -> NDArray[np.intp]:

@@ -26,6 +26,8 @@ SQUARE_SHARE, MIXED_SHARE = 0.35, 0.56
 """Chinese has fewer such columns than the first; with Latin words in it, or strokes close together, than the second."""
 SQUARE_COUNT = 60
 """A page with so many glyphs and without small letters is not all capitals, it is Chinese."""
+FEW = 5
+"""So few glyphs are Chinese only with more strokes than 8 or E have."""
 MAX_COLUMNS = 500
 
 
@@ -67,6 +69,8 @@ class Measured:
     """Components per glyph."""
     strokes: float
     """Strokes that a column crosses on average: below 2 in letters, 2 to 3 in sharp Chinese."""
+    fill: float
+    """Share of the box that is ink."""
     contrast: float
     inverted: bool
     count: int
@@ -105,6 +109,7 @@ def measure(group: Group, found: Components, gray: Gray) -> Measured:
     member[group.members + 1] = True
     ink = member[labels]
     contrast, inverted = _contrast(ink, labels == 0, gray[top:bottom, left:right:step])
+    fill = float(ink.mean())
     ink = ink[:, ink.any(axis=0)]
     lower = ink.shape[0] - ink[::-1].argmax(axis=0)
     baseline = _mode(lower.astype(np.float32))
@@ -120,6 +125,7 @@ def measure(group: Group, found: Components, gray: Gray) -> Measured:
         quantile(top + baseline - glyph_tops, 0.93),
         len(boxes) / len(glyph_tops),
         strokes,
+        fill,
         contrast,
         inverted,
         len(glyph_tops),
@@ -181,7 +187,8 @@ def text_height(lines: Sequence[Measured], page: PageLetters) -> TextHeight:
     square = share < MIXED_SHARE if page.square else share < SQUARE_SHARE and strokes > 2.15
     if page.square is None:
         pieces = float(np.average([line.pieces for line in lines], weights=[line.count for line in lines]))
-        square = share < MIXED_SHARE and strokes > (1.8 if pieces > 1.2 else 2.15)
+        few = sum(line.count for line in lines) < FEW
+        square = share < MIXED_SHARE and strokes > (3.2 if few else 1.8 if pieces > 1.2 else 2.15)
     if square:
         full = 1.05 * tall
         return TextHeight(full, tall, (1 - ASCENT - 0.03) * full)

@@ -17,7 +17,7 @@ from PIL import Image
 from vary.inputs.deskew import deskew_matrix, estimate_skew, rotate
 from vary.inputs.ink import Components, Gray, components, find_ink
 from vary.inputs.layout import reading_order, split_blocks
-from vary.inputs.lines import find_groups, remove_rules, text_components
+from vary.inputs.lines import find_groups, remove_rules, split_joined, text_components
 from vary.inputs.measure import ASCENT, Measured, TextLine, measure, page_letters, text_height
 
 __all__ = [
@@ -38,7 +38,9 @@ TEXT_SHARE = 0.75
 """Share of a window's height that the text takes from ascenders to descenders; the rest is margin."""
 SIDE_MARGIN = 4
 """Pixels of a window (at 32 px height) left and right of the ink."""
-MIN_CONTRAST = 28.0
+DUST = 10
+"""Components per letter found from which a page is dusty, and small text on it is none."""
+MIN_CONTRAST = 36.0
 """Gray levels that text must differ from its ground, or it is taken for show-through ..."""
 CONTRAST_SHARE = 0.2
 """... and share of the contrast that the page's strongest text has."""
@@ -140,8 +142,11 @@ def find_lines(gray: Gray) -> PageLines:
         gray = rotate(gray, matrix, turned, int(np.median(gray[::8, ::8])))
         strength = rotate(strength, matrix, turned, 0)
         found, usable = _text(strength, components(strength))
+    if split_joined(strength, found, usable):
+        found = components(strength)
+        usable = text_components(found)
     measured = [measure(group, found, gray) for group in find_groups(found, usable)]
-    return PageLines(_arrange(_only_text(measured, shape)), skew, gray, matrix, shape)
+    return PageLines(_arrange(_only_text(measured, int(usable.sum()))), skew, gray, matrix, shape)
 
 
 def _text(strength: Gray, found: Components) -> tuple[Components, NDArray[np.bool_]]:
@@ -151,22 +156,27 @@ def _text(strength: Gray, found: Components) -> tuple[Components, NDArray[np.boo
     return found, text_components(found)
 
 
-def _only_text(lines: list[Measured], shape: tuple[int, int]) -> list[Measured]:
-    """Drops show-through, dust and single strokes."""
+def _only_text(lines: list[Measured], pieces: int) -> list[Measured]:
+    """Drops show-through, dust and single strokes; `pieces` counts the components on the page, dust included."""
     if not lines:
         return []
-    strongest = float(np.percentile([line.contrast for line in lines for _ in range(line.count)], 90))
+    counts = np.array([line.count for line in lines])
+    strongest = float(np.percentile(np.repeat([line.contrast for line in lines], counts), 90))
     limit = max(MIN_CONTRAST, CONTRAST_SHARE * strongest)
-    lines = [line for line in lines if line.contrast >= limit]
-    sure = [line.size for line in lines if line.count >= 4]
-    size = float(np.median(sure)) if sure else 0.0
+    sizes = np.repeat([line.size for line in lines if line.count >= 5], counts[counts >= 5])
+    dusty = pieces > DUST * counts.sum()
+    size = 0.65 * float(np.median(sizes)) if len(sizes) else 9.0
     kept = []
     for line in lines:
-        left, top, right, bottom = line.box
-        if line.count >= 3:
+        width, height = line.box[2] - line.box[0], line.box[3] - line.box[1]
+        if line.contrast < limit or (dusty and line.size < 12):
+            continue
+        if line.count >= 5 or (line.count >= 3 and (len(sizes) or line.size >= 7)):
             kept.append(line)
-        elif bottom - top >= max(0.65 * size, 6.0 if sure else 9.0) and right - left < 8 * (bottom - top):
-            kept.append(line)
+        elif height >= max(size, 6.0) and width < 8 * height:
+            blob = line.count == 1 and line.fill > 0.65 and 0.5 < width / height < 2
+            if not blob:
+                kept.append(line)
     return kept
 
 

@@ -175,6 +175,12 @@ class VaryConfig(PreTrainedConfig):
                 f"{self.num_branches} branches of projector_dim {self.projector_dim} make {total} channels, "
                 f"but the language model is {text.hidden_size} wide"
             )
+        if (clip := self.clip_config) is not None:
+            states = range(-clip.num_hidden_layers - 1, clip.num_hidden_layers + 1)
+            if self.vision_select_layer not in states:
+                raise ValueError(
+                    f"vision_select_layer={self.vision_select_layer}, but it must lie in {states}"
+                )
         fields = {name: getattr(text, name, None) for name in HEAD_EXTRAS}
         extras = [f"{k}={v}" for k, v in fields.items() if v is True or v not in (None, False, 1)]
         if text.model_type in BIASED_HEADS:

@@ -77,6 +77,8 @@ class VaryPreTrainedModel(PreTrainedModel):
     _skip_keys_device_placement = ("past_key_values",)
     _no_split_modules = ("Block", "CLIPEncoderLayer", "Qwen2DecoderLayer", "OPTDecoderLayer")
     _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
     _supports_attention_backend = True
 
 
@@ -180,11 +182,7 @@ class VaryModel(VaryPreTrainedModel):
         image = features.pooler_output
         image = torch.cat(image) if isinstance(image, list | tuple) else image.flatten(0, 1)
         mask = input_ids == self.config.image_token_id
-        if (slots := int(mask.sum())) != len(image):
-            raise ValueError(
-                f"the prompt has {slots} image placeholders, but the images give {len(image)} tokens; "
-                "build both with the same processor"
-            )
+        check_slots(int(mask.sum()), len(image))
         return embeddings.masked_scatter(mask[..., None], image.to(embeddings.device, embeddings.dtype))
 
     def _check_no_placeholders(self, input_ids: Tensor) -> None:
@@ -357,6 +355,7 @@ class VaryForConditionalGeneration(VaryPreTrainedModel, GenerationMixin):
                 features = self.get_image_features(**pixels)
         if features is not None and input_ids is not None:
             slots = (input_ids == self.config.image_token_id).sum(-1).tolist()
+            check_slots(sum(slots), sum(map(len, features.pooler_output)))
             features = repeat_images(features, slots, expand_size)
         input_ids, kwargs = super()._expand_inputs_for_generation(
             expand_size=expand_size, is_encoder_decoder=is_encoder_decoder, input_ids=input_ids, **kwargs
@@ -366,10 +365,19 @@ class VaryForConditionalGeneration(VaryPreTrainedModel, GenerationMixin):
         return input_ids, kwargs
 
 
+def check_slots(slots: int, tokens: int) -> None:
+    """Raises ValueError if the placeholders of all prompts are not as many as the tokens of all images."""
+    if slots != tokens:
+        raise ValueError(
+            f"the prompts have {slots} image placeholders, but the images give {tokens} tokens; "
+            "build both with the same processor"
+        )
+
+
 def repeat_images(features: VaryImageFeatures, slots: list[int], times: int) -> VaryImageFeatures:
     """The images of every prompt `times` over: of prompts A and B with images (1, 2) and (3), 1 2 1 2 3 3.
 
-    `slots` are the prompts' numbers of placeholders; what does not fit is left for `VaryModel.embed`.
+    `slots` are the prompts' numbers of placeholders.
     """
     images = list(features.pooler_output)
     repeated: list[Tensor] = []
@@ -378,7 +386,7 @@ def repeat_images(features: VaryImageFeatures, slots: list[int], times: int) -> 
         while images and sum(map(len, group)) < wanted:
             group.append(images.pop(0))
         repeated += group * times
-    return VaryImageFeatures(pooler_output=repeated + images)
+    return VaryImageFeatures(pooler_output=repeated)
 
 
 AutoModel.register(VaryConfig, VaryModel, exist_ok=True)

@@ -49,7 +49,7 @@ class VocabularyRecipe:
         stages: the curriculum, shares of the run with the longest line in characters.
         seed: of weights and data.
         precision: `bf16`, `fp16` or `no` (float32).
-        compile: compile the encoder and the decoder; pays in long runs.
+        compile: compile the layers; for GPUs: on a CPU it was slower than eager mode.
         workers: processes that paint or decode.
         log_every, save_every, evaluate_every: in steps.
     """
@@ -110,12 +110,23 @@ def line_format(model: VaryForConditionalGeneration, vocabulary: Path) -> LineFo
     )
 
 
-def build_model(recipe: VocabularyRecipe, resume_from: Path | None) -> VaryForConditionalGeneration:
-    """The model of a run: from its own checkpoint, from other weights, or new."""
+def build_model(
+    recipe: VocabularyRecipe, resume_from: Path | None, device: torch.device
+) -> VaryForConditionalGeneration:
+    """The model of a run: from its own checkpoint, from other weights, or new.
+
+    The CPU's fused attention is slow backwards: on sequences as short as a line's, written out it trains several
+    times faster (`benchmarks/README.md`).
+    """
+    attention = "eager" if device.type == "cpu" else "sdpa"
     source = resume_from or recipe.init_from
     if source is not None:
-        return VaryForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
-    return VaryForConditionalGeneration(preset_config(recipe.preset))
+        return VaryForConditionalGeneration.from_pretrained(
+            source, dtype=torch.float32, attn_implementation=attention, local_files_only=True
+        )
+    config = preset_config(recipe.preset)
+    config._attn_implementation = attention
+    return VaryForConditionalGeneration(config)
 
 
 def stage_batches(
@@ -178,7 +189,7 @@ def train_vocabulary(
         raise TrainingError(f"{folder} holds a run already ({found.name}); resume it, or choose another folder")
     accelerator = Accelerator(mixed_precision=recipe.precision)
     set_seed(recipe.seed)
-    model = build_model(recipe, found)
+    model = build_model(recipe, found, accelerator.device)
     position, optimizer_state = load_training_state(found) if found else (Position(), None)
     optimizer = torch.optim.AdamW(
         model.parameters(), recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay, fused=True
@@ -186,9 +197,8 @@ def train_vocabulary(
     if optimizer_state is not None:
         optimizer.load_state_dict(optimizer_state)
     if recipe.compile:
-        network = model.model
-        network.vision_vocabulary.encode = torch.compile(network.vision_vocabulary.encode, dynamic=True)
-        network.language_model.forward = torch.compile(network.language_model.forward, dynamic=True)
+        for layer in (*model.model.vision_vocabulary.blocks, *model.model.language_model.layers):
+            layer.forward = torch.compile(layer.forward, dynamic=True)
     if accelerator.is_main_process:
         record = json.dumps(asdict(recipe), default=str, indent=1, ensure_ascii=False)
         (folder / "recipe.json").write_text(record, encoding="utf-8")

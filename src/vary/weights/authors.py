@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -116,12 +116,12 @@ def _our_state(layout: Layout, config: VaryConfig, tensors: Mapping[str, Tensor]
             misshapen.append(f"{name} is {_size(tensor.shape)}, expected {_size(expected)}")
         else:
             state.update(zip(names, tensor.chunk(len(names)), strict=True))
-    bad = {ours for name in tensors for ours in layout.names.ours(name) or ()}  # there, if perhaps misshapen
-    missing = {_their_name(layout, ours) for ours in wanted.keys() - bad}
+    there = {ours for name in tensors for ours in layout.names.ours(name) or ()}  # if perhaps misshapen
+    missing = {_their_name(layout, ours) for ours in wanted.keys() - there}
     if config.tie_word_embeddings:
         _check_tied_head(layout, tensors)
         missing.discard(HEAD)
-    _report(unknown, sorted(missing), misshapen)
+    _report(unknown, missing, misshapen)
     return state
 
 
@@ -151,9 +151,9 @@ def _size(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _report(unknown: list[str], missing: list[str], misshapen: list[str]) -> None:
+def _report(unknown: Collection[str], missing: Collection[str], misshapen: Collection[str]) -> None:
     found = [
-        f"{len(names)} {kind}: {', '.join(names)}"
+        f"{len(names)} {kind}: {', '.join(sorted(names))}"
         for kind, names in (("unknown", unknown), ("missing", missing), ("misshapen", misshapen))
         if names
     ]

@@ -1,0 +1,113 @@
+"""Reading tensors: what is missing, broken or hostile is an error that names the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vary.errors import CheckpointError
+from vary.weights.files import read_json, read_tensors
+
+
+class Hostile:
+    """Unpickling this would run a command."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("pwned",)
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
+def test_tensors_are_mapped_not_read(tmp_path: Path, name: str) -> None:
+    tensors = {"x": torch.zeros(2**25)}  # 128 MB
+    save_file(tensors, tmp_path / name) if name.endswith("safetensors") else torch.save(
+        tensors, tmp_path / name
+    )
+    before = resident()
+    found = read_tensors(tmp_path)["x"]
+    assert resident() - before < 2**26
+    assert found[-1] == 0
+
+
+def test_hostile_pickles_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"x": Hostile()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"pytorch_model.bin is no PyTorch file of plain tensors"):
+        read_tensors(tmp_path)
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
+@pytest.mark.parametrize("kind", ["empty", "text", "cut"])
+def test_broken_files(tmp_path: Path, name: str, kind: str) -> None:
+    path = tmp_path / name
+    content = b"" if kind == "empty" else b"<html>404 not found</html>" * 9
+    if kind == "cut":
+        tensors = {"x": torch.zeros(999)}
+        save_file(tensors, path) if name.endswith("safetensors") else torch.save(tensors, path)
+        content = path.read_bytes()[:-500]
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{name} is no .*fetch it again"):
+        read_tensors(tmp_path)
+
+
+def test_no_weights(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"holds no weights; expected one of model.safetensors,"):
+        read_tensors(tmp_path)
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(1)], {"x": torch.zeros(1), "step": 3}])
+def test_anything_but_tensors_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"holds (a list|more than tensors: step)"):
+        read_tensors(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "message"),
+    [
+        ({"x": "a.bin", "y": "b.bin", "z": "c.bin"}, "lacks b.bin, c.bin of .*fetch the missing files"),
+        ({"x": "../a.bin"}, "files outside its directory: ../a.bin"),
+        ({}, "no weight_map"),
+        ({"x": 3}, "no weight_map"),
+        (None, "no weight_map"),
+    ],
+)
+def test_wrong_indices(tmp_path: Path, weight_map: object, message: str) -> None:
+    torch.save({"x": torch.zeros(1)}, tmp_path / "a.bin")
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    with pytest.raises(CheckpointError, match=message):
+        read_tensors(tmp_path)
+
+
+def test_a_tensor_in_two_files_is_refused(tmp_path: Path) -> None:
+    for name in ("a.bin", "b.bin"):
+        torch.save({"x": torch.zeros(1)}, tmp_path / name)
+    index = {"weight_map": {"x": "a.bin", "y": "b.bin"}}
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match=r"b.bin repeats tensors of another file: x"):
+        read_tensors(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "cannot be read"), ("{", "is no JSON"), ("[1]", "holds a list"), (b"\xff\xfe", "is no JSON")],
+)
+def test_json_that_is_none(tmp_path: Path, content: str | bytes | None, message: str) -> None:
+    path = tmp_path / "config.json"
+    if content is not None:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(CheckpointError, match=f"config.json {message}"):
+        read_json(path)
