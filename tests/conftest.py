@@ -56,7 +56,9 @@ def tiny_nano() -> VaryForConditionalGeneration:
 
 
 @pytest.fixture(scope="session")
-def tiny_nano_folder(tiny_nano: VaryForConditionalGeneration, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_nano_folder(
+    tiny_nano: VaryForConditionalGeneration, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The tiny vary-nano as a checkpoint folder."""
     from vary.assets import nano_vocabulary
     from vary.model.presets import nano_processor

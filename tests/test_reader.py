@@ -1,4 +1,4 @@
-"""The reader from file to document, with a tiny random vary-nano: what happens to pages, not what they say."""
+"""The reader from file to document, with a tiny random vary-nano: what becomes of pages, not their words."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def test_the_length_limit_is_said_and_what_was_read_stays(reader: Reader, page: 
 def test_batching_over_windows_and_pages_changes_nothing(
     reader: Reader, tmp_path: Path, batch_size: int
 ) -> None:
-    pages = [paint([f"line {n} of page {p}, " * (1 + n) for n in range(1 + p % 3)], (900, 300)) for p in range(4)]
+    pages = [
+        paint([f"line {n} of page {p}, " * (1 + n) for n in range(1 + p % 3)], (900, 300)) for p in range(4)
+    ]
     path = tmp_path / "pages.tiff"
     pages[0].save(path, save_all=True, append_images=pages[1:])
     together = reader.read(path, batch_size=batch_size, max_new_tokens=10)
@@ -147,7 +149,9 @@ def test_progress_counts_pages(reader: Reader, page: Image.Image) -> None:
     assert seen == [(1, 1)]
 
 
-def test_reading_is_silent_and_needs_no_network(tiny_nano_folder: Path, tmp_path: Path, page: Image.Image) -> None:
+def test_reading_is_silent_and_needs_no_network(
+    tiny_nano_folder: Path, tmp_path: Path, page: Image.Image
+) -> None:
     page.save(tmp_path / "page.png")
     program = """
 import socket, sys

@@ -1,6 +1,6 @@
 """The corridor: pages in, windows of them to the model, what it wrote into a document.
 
-    >>> Reader.load().read("page.png").text
+>>> Reader.load().read("page.png").text
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from transformers.utils import logging as hub_logging
 from vary import __version__
 from vary.assets import default_checkpoint
 from vary.engine.devices import resolve_device
-from vary.engine.generation import Generation, Sampling, generate
+from vary.engine.generation import Sampling, generate
 from vary.engine.guards import LoopFinding, LoopGuard
 from vary.engine.lines import LineReading, read_lines
-from vary.errors import CheckpointError, InputError
+from vary.errors import CheckpointError
 from vary.inputs.page_image import DEFAULT_LIMITS, InputLimits, PageFailure, PageImage
 from vary.inputs.page_range import parse_page_range
 from vary.inputs.pages import DEFAULT_DPI, Source, open_pages, page_count, source_name
@@ -36,6 +36,7 @@ from vary.outputs.document import (
     BlockKind,
     Box,
     Document,
+    FinishReason,
     Line,
     Page,
     PageStatus,
@@ -178,7 +179,7 @@ class Reader:
             limits: on bytes, pixels and pages.
 
         Raises:
-            InputError: if the source as a whole cannot be read; a single bad page is a page with status `failed`.
+            InputError: if the source as a whole cannot be read; one bad page has the status `failed`.
             TaskError: for a task that the checkpoint does not know.
         """
         default_batch = LINE_BATCH if self._reads_lines else PAGE_BATCH
@@ -195,7 +196,9 @@ class Reader:
     def _count(source: Source, options: dict[str, Any]) -> int:
         """How many pages will be read."""
         known = {name: options[name] for name in ("limits", "password") if name in options}
-        return len(parse_page_range(options.get("pages")).indices(page_count(source, **known), source_name(source)))
+        return len(
+            parse_page_range(options.get("pages")).indices(page_count(source, **known), source_name(source))
+        )
 
     @property
     def _reads_lines(self) -> bool:
@@ -240,13 +243,17 @@ class Reader:
     def _read_windows(self, windows: Sequence[Window], order: _Order) -> list[LineReading]:
         query = "" if self._reads_lines else order.task.prompt
         inputs = self.processor.build_inputs([window.image for window in windows], query).to(self.device)
-        limits = [order.max_new_tokens or self._limit(window, inputs["input_ids"].shape[1]) for window in windows]
+        limits = [
+            order.max_new_tokens or self._limit(window, inputs["input_ids"].shape[1]) for window in windows
+        ]
         guards = [self._guard(window) for window in windows]
-        options = {"sampling": order.sampling, "guards": guards}
         if self._reads_lines:
             return read_lines(self.model, inputs, limits, sampling=order.sampling, guards=guards)
         answers = generate(self.model, inputs, limits, sampling=order.sampling, guards=guards)
-        return [LineReading(answer, [math.exp(min(0.0, p)) for p in answer.logprobs], None, 0) for answer in answers]
+        return [
+            LineReading(answer, [math.exp(min(0.0, p)) for p in answer.logprobs], None, 0)
+            for answer in answers
+        ]
 
     def _limit(self, window: Window, prompt_length: int) -> int:
         """The most tokens that can stand in a window."""
@@ -268,7 +275,7 @@ class Reader:
         def feed(ids: Sequence[int]) -> LoopFinding | None:
             nonlocal shown
             read.extend(ids)
-            # Bytes of an unfinished character decode to a replacement mark: it is held back until it is whole.
+            # Bytes of an unfinished character decode to a replacement mark: they wait for the rest.
             text = _decode(tokenizer, read[-16:])
             piece = "" if text.endswith("\ufffd") else _decode(tokenizer, read[shown:])
             if piece:
@@ -278,11 +285,15 @@ class Reader:
         return feed
 
     def _blocks(self, job: _PageJob, task: str) -> list[Block]:
-        """The page's text: lines in the blocks that were found, or a whole page's answer in its paragraphs."""
+        """The page's text: lines in their blocks, or a whole page's answer in its paragraphs."""
         windows = job.windows.windows
         if not self._reads_lines:
             kind = BlockKind.MARKDOWN if task in MARKDOWN_TASKS else BlockKind.TEXT
-            return [block for n, window in enumerate(windows) for block in self._answer(window, job.readings[n], kind)]
+            return [
+                block
+                for n, window in enumerate(windows)
+                for block in self._answer(window, job.readings[n], kind)
+            ]
         heights = [window.text_height for window in windows]
         usual = median(heights) if heights else 0.0
         blocks = []
@@ -309,7 +320,7 @@ class Reader:
             polygon=window.polygon,
             confidence=_mean(reading.probabilities),
             words=words,
-            finish_reason=answer.finish_reason,
+            finish_reason=FinishReason(answer.finish_reason),
         )
 
     def _answer(self, window: Window, reading: LineReading, kind: BlockKind) -> list[Block]:
@@ -317,13 +328,20 @@ class Reader:
         answer = reading.generation
         text = _decode(self.processor.tokenizer, answer.ids)
         paragraphs = split_paragraphs(text) or [[""]]
-        place = {"confidence": _mean(reading.probabilities), "finish_reason": answer.finish_reason}
-        blocks = [[Line(text=line, **place) for line in lines] for lines in paragraphs]
+        confidence, reason = _mean(reading.probabilities), FinishReason(answer.finish_reason)
+        blocks = [
+            [Line(line, confidence=confidence, finish_reason=reason) for line in lines]
+            for lines in paragraphs
+        ]
         return [Block(tuple(lines), kind, Box.around(window.polygon)) for lines in blocks]
 
     def _page(self, job: _PageJob, task: str) -> Page:
         blocks = self._blocks(job, task)
-        status = PageStatus.BLANK if job.windows.blank else status_of(blocks, minimum_confidence=MINIMUM_CONFIDENCE)
+        status = (
+            PageStatus.BLANK
+            if job.windows.blank
+            else status_of(blocks, minimum_confidence=MINIMUM_CONFIDENCE)
+        )
         page = job.page
         return Page(
             number=page.index + 1,
@@ -340,18 +358,28 @@ class Reader:
         )
 
     def _provenance(self, task: ResolvedTask, options: dict[str, Any]) -> Provenance:
-        shown = {name: value for name, value in options.items() if name not in ("password", "limits", "task", "prompt")}
+        shown = {
+            name: value
+            for name, value in options.items()
+            if name not in ("password", "limits", "task", "prompt")
+        }
         return Provenance(
             name=self.name,
             version=str(getattr(self.model.config, "checkpoint_version", "")),
             vary_version=__version__,
             task=task.name,
             prompt="" if self._reads_lines else task.prompt,
-            settings={"device": str(self.device), "dtype": str(self.model.dtype).removeprefix("torch."), **shown},
+            settings={
+                "device": str(self.device),
+                "dtype": str(self.model.dtype).removeprefix("torch."),
+                **shown,
+            },
         )
 
 
-def read(source: Source, *, model: str | Path | None = None, device: str = "auto", **options: Any) -> Document:
+def read(
+    source: Source, *, model: str | Path | None = None, device: str = "auto", **options: Any
+) -> Document:
     """Reads one document with the shipped vary-nano, or with the checkpoint `model`.
 
     Options as in `Reader.iter_pages`.  To read many documents, keep a `Reader`: it loads the model once.
@@ -369,7 +397,9 @@ def _load(folder: Path, dtype: torch.dtype | None) -> tuple[VaryForConditionalGe
     bars = hub_logging.is_progress_bar_enabled()
     hub_logging.disable_progress_bar()
     try:
-        model = VaryForConditionalGeneration.from_pretrained(folder, dtype=dtype or "auto", local_files_only=True)
+        model = VaryForConditionalGeneration.from_pretrained(
+            folder, dtype=dtype or "auto", local_files_only=True
+        )
         processor = VaryProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{folder}: not a checkpoint that vary can load ({error})") from error

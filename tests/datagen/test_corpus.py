@@ -17,7 +17,12 @@ def test_text_is_normalised_and_single_spaced() -> None:
 
 @pytest.mark.parametrize(
     ("text", "language"),
-    [("plain words", "en"), ("中文句子", "zh"), ("TiDB 是数据库", "zh"), ("a long English sentence with 一 sign", "en")],
+    [
+        ("plain words", "en"),
+        ("中文句子", "zh"),
+        ("TiDB 是数据库", "zh"),
+        ("a long English sentence with 一 sign", "en"),
+    ],
 )
 def test_language(text: str, language: str) -> None:
     assert language_of(text) == language
@@ -26,7 +31,7 @@ def test_language(text: str, language: str) -> None:
 def test_reads_text_and_xz_and_names_lines(tmp_path: Path) -> None:
     plain, packed = tmp_path / "a.txt", tmp_path / "b.txt.xz"
     plain.write_text("one\n\n  three \n", encoding="utf-8")
-    packed.write_bytes(lzma.compress("vier\n".encode()))
+    packed.write_bytes(lzma.compress(b"vier\n"))
     found = [(p.text, p.source) for path in (plain, packed) for p in read_paragraphs(path)]
     assert found == [("one", "a.txt#1"), ("three", "a.txt#3"), ("vier", "b.txt.xz#1")]
 

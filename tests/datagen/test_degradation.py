@@ -26,7 +26,9 @@ def centre(gray: np.ndarray, place: np.ndarray) -> np.ndarray:
     return np.array([(part * xs).sum(), (part * ys).sum()]) / part.sum()
 
 
-@pytest.mark.parametrize("names", [("rotate",), ("perspective",), ("wave",), ("rotate", "perspective", "wave")])
+@pytest.mark.parametrize(
+    "names", [("rotate",), ("perspective",), ("wave",), ("rotate", "perspective", "wave")]
+)
 @pytest.mark.parametrize("seed", range(4))
 def test_points_move_with_the_page(names: tuple[str, ...], seed: int) -> None:
     degradation = Degradation("test", tuple((name, 0.9) for name in names))
@@ -65,5 +67,7 @@ def test_the_clean_share_holds() -> None:
 
 def test_a_page_is_degraded_alike_for_the_same_seed() -> None:
     steps = tuple((name, 0.5) for name in _ORDER)
-    first, second = (Degradation("test", steps).apply(page(), 20, np.random.default_rng(7))[0] for _ in range(2))
+    first, second = (
+        Degradation("test", steps).apply(page(), 20, np.random.default_rng(7))[0] for _ in range(2)
+    )
     assert np.array_equal(first, second)

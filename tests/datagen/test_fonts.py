@@ -89,7 +89,8 @@ def test_a_face_without_a_required_character_is_refused(font_folder: Path) -> No
 def test_regular_faces_come_first(catalogue: FontCatalogue) -> None:
     face = next(face for face in catalogue.faces if face.name == "DejaVu Sans Book")
     regular, italic, bold = (
-        FontCatalogue.face_weight(replace(face, **change)) for change in ({}, {"italic": True}, {"weight": 700})
+        FontCatalogue.face_weight(replace(face, **change))
+        for change in ({}, {"italic": True}, {"weight": 700})
     )
     assert regular > italic > 0
     assert regular > bold > 0

@@ -20,7 +20,9 @@ def plan(catalogue: FontCatalogue) -> PagePlan:
     return PagePlan(face=face, size=20, width=320, height=160, lines=lines)
 
 
-@pytest.mark.parametrize("change", [{}, {"scale": 2}, {"raqm": True}, {"tracking": 1.5}, {"paper": 30, "ink": 240}])
+@pytest.mark.parametrize(
+    "change", [{}, {"scale": 2}, {"raqm": True}, {"tracking": 1.5}, {"paper": 30, "ink": 240}]
+)
 def test_boxes_are_the_ink(plan: PagePlan, change: dict[str, int]) -> None:
     plan = replace(plan, **change)
     page = paint_page(plan)

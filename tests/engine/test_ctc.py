@@ -37,8 +37,10 @@ def test_alignment_is_the_best_of_all_paths(seed: int, ids: list[int], frames: i
         assert spans is None
         return
     best = max(paths, key=lambda path: sum(scores[frame, token] for frame, token in enumerate(path)))
-    groups = [(token, [frame for frame, _ in group]) for token, group in
-              itertools.groupby(enumerate(best), key=lambda pair: pair[1])]
+    groups = [
+        (token, [frame for frame, _ in group])
+        for token, group in itertools.groupby(enumerate(best), key=lambda pair: pair[1])
+    ]
     expected = [(frames_of[0], frames_of[-1]) for token, frames_of in groups if token != BLANK]
     assert spans == expected
 

@@ -22,11 +22,15 @@ def line_inputs(widths: list[int], seed: int = 0) -> Any:
     return nano_processor(nano_vocabulary()).build_inputs(lines)
 
 
-def greedy_by_hand(model: VaryForConditionalGeneration, inputs: Any, steps: int) -> tuple[list[int], list[float]]:
+def greedy_by_hand(
+    model: VaryForConditionalGeneration, inputs: Any, steps: int
+) -> tuple[list[int], list[float]]:
     """One row, the whole prompt anew at every step."""
     ids, values = inputs["input_ids"], []
     for _ in range(steps):
-        output = model(input_ids=ids, pixel_values=inputs["pixel_values"], pixel_widths=inputs["pixel_widths"])
+        output = model(
+            input_ids=ids, pixel_values=inputs["pixel_values"], pixel_widths=inputs["pixel_widths"]
+        )
         best = output.logits[:, -1].float().log_softmax(-1).max(-1)
         values.append(float(best.values[0]))
         ids = torch.cat([ids, best.indices[:, None]], 1)
@@ -34,7 +38,9 @@ def greedy_by_hand(model: VaryForConditionalGeneration, inputs: Any, steps: int)
 
 
 @torch.inference_mode()
-def test_greedy_ids_and_logprobs_equal_decoding_without_a_cache(tiny_nano: VaryForConditionalGeneration) -> None:
+def test_greedy_ids_and_logprobs_equal_decoding_without_a_cache(
+    tiny_nano: VaryForConditionalGeneration,
+) -> None:
     inputs = line_inputs([80])
     ids, logprobs = greedy_by_hand(tiny_nano, inputs, 12)
     [read] = generate(tiny_nano, inputs, 12)
@@ -44,7 +50,9 @@ def test_greedy_ids_and_logprobs_equal_decoding_without_a_cache(tiny_nano: VaryF
     assert read.finish_reason == "length"
 
 
-def test_rows_of_a_batch_read_as_alone_each_with_its_own_limit(tiny_nano: VaryForConditionalGeneration) -> None:
+def test_rows_of_a_batch_read_as_alone_each_with_its_own_limit(
+    tiny_nano: VaryForConditionalGeneration,
+) -> None:
     together = generate(tiny_nano, line_inputs([200, 48, 100]), [9, 4, 6])
     assert [len(row.ids) for row in together] == [9, 4, 6]
     rng = np.random.default_rng(0)
@@ -71,7 +79,9 @@ def test_a_guard_stops_its_own_row_and_cuts_it(tiny_nano: VaryForConditionalGene
     assert (free.finish_reason, len(free.ids)) == ("length", 12)
 
 
-def test_end_of_text_ends_a_row(tiny_nano: VaryForConditionalGeneration, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_of_text_ends_a_row(
+    tiny_nano: VaryForConditionalGeneration, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inputs = line_inputs([80])
     [read] = generate(tiny_nano, inputs, 12)
     end = read.ids[3]
@@ -100,5 +110,5 @@ def test_lines_carry_probabilities_and_spans(tiny_nano: VaryForConditionalGenera
         assert len(reading.spans) == len(reading.generation.ids) == len(reading.probabilities) == 5
         edges = [edge for span in reading.spans for edge in span]
         assert edges == sorted(edges)
-        assert 0 <= edges[0]
+        assert edges[0] >= 0
         assert edges[-1] < reading.frames

@@ -28,7 +28,10 @@ WQ = "transformer.h.0.attn.c_attn.weight"
 
 @pytest.fixture(params=FAMILIES)
 def model(request: pytest.FixtureRequest) -> VaryForConditionalGeneration:
-    return random_model(FAMILIES[request.param][0]())
+    config = FAMILIES[request.param][0]()
+    if config.text_config.model_type == "opt":
+        config.text_config.update({"bos_token_id": 2, "eos_token_id": 2, "pad_token_id": 1})  # as every OPT
+    return random_model(config)
 
 
 def state_of(model: VaryForConditionalGeneration) -> dict[str, Tensor]:

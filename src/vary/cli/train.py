@@ -42,8 +42,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     data.add_argument("--shards", type=Path, nargs="+", metavar="DIR", help="folders of `vary synth text`")
     data.add_argument("--paint", nargs="+", metavar="CORPUS", help="paint lines from these text files")
     add("--languages", default="en", help="of the corpus to paint, such as en,zh (default: %(default)s)")
-    add("--validation", nargs="+", metavar="CORPUS", help="held-out text files, for error rates while training")
-    add("--vocabulary", type=Path, metavar="FILE", help="a .tiktoken file of characters (default: vary-nano's)")
+    add(
+        "--validation",
+        nargs="+",
+        metavar="CORPUS",
+        help="held-out text files, for error rates while training",
+    )
+    add(
+        "--vocabulary",
+        type=Path,
+        metavar="FILE",
+        help="a .tiktoken file of characters (default: vary-nano's)",
+    )
     for name, kind, what in NUMBERS:
         add(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=what)
     add("--precision", choices=("bf16", "fp16", "no"), help="of the arithmetic (default: bf16)")

@@ -259,9 +259,11 @@ def _downscale(gray: Gray, strength: float, em: float, rng: np.random.Generator)
 
 
 def _fax(gray: Gray, strength: float, em: float, rng: np.random.Generator) -> Gray:
-    paper, darkest = _background(gray), float(np.percentile(gray, 2))
-    lightest = float(np.percentile(gray, 98))
-    other = darkest if abs(darkest - paper) > abs(lightest - paper) else lightest
+    paper = _background(gray)
+    extremes = np.percentile(gray, [1, 99])
+    if np.abs(extremes - paper).max() < 60:  # hardly any ink on the page
+        extremes = np.array([gray.min(), gray.max()])
+    other = float(extremes[np.abs(extremes - paper).argmax()])
     threshold = paper + (other - paper) * (0.4 + 0.2 * strength)
     _, binary = cv2.threshold(gray, threshold, 255, cv2.THRESH_BINARY)
     return _gray(binary)

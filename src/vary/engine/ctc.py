@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -23,23 +24,23 @@ class CTCReading:
 
 
 def greedy_reading(scores: Tensor, length: int, blank: int) -> CTCReading:
-    """The best path through `scores` (frames, vocabulary; log-probabilities), of which `length` frames are valid."""
+    """The best path through `scores` (frames, vocabulary), log-probabilities of `length` valid frames."""
     best, path = scores[:length].max(-1)
     ids = torch.unique_consecutive(path)
     return CTCReading(ids[ids != blank].tolist(), float(best.mean()) if length else 0.0)
 
 
 def align(scores: Scores, ids: list[int], blank: int) -> list[tuple[int, int]] | None:
-    """Where each of `ids` stands: the first and last frame (inclusive) of its stretch on the best path (Viterbi).
+    """Where each of `ids` stands: first and last frame (inclusive) of its stretch on the best path (Viterbi).
 
-    `scores` (frames, vocabulary) are log-probabilities.  Returns None if there are too few frames for the ids.
+    `scores` (frames, vocabulary) are log-probabilities.  Returns None where there are too few frames.
     """
     if not ids:
         return []
     labels = np.full(2 * len(ids) + 1, blank)
     labels[1::2] = ids
     frames, states = len(scores), len(labels)
-    if frames < len(ids) + sum(a == b for a, b in zip(ids, ids[1:], strict=False)):
+    if frames < len(ids) + sum(a == b for a, b in pairwise(ids)):
         return None
     emission = scores[:, labels]
     skip = np.full(states, -np.inf, np.float32)  # from the label before the last blank, if it is another one
@@ -49,7 +50,11 @@ def align(scores: Scores, ids: list[int], blank: int) -> list[tuple[int, int]] |
     steps = np.zeros((frames, states), np.int8)
     for frame in range(1, frames):
         choices = np.stack(
-            [best, np.concatenate([[-np.inf], best[:-1]]), np.concatenate([[-np.inf, -np.inf], best[:-2]]) + skip]
+            [
+                best,
+                np.concatenate([[-np.inf], best[:-1]]),
+                np.concatenate([[-np.inf, -np.inf], best[:-2]]) + skip,
+            ]
         )
         steps[frame] = choices.argmax(0)
         best = choices.max(0) + emission[frame]

@@ -67,8 +67,8 @@ class Generation:
     finding: LoopFinding | None = None
 
 
-class _LogProbRecorder(LogitsProcessor):  # type: ignore[misc]
-    """Keeps each step's log-probability of the token that was then chosen: one (B, V) table at a time, not all."""
+class _LogProbRecorder(LogitsProcessor):
+    """Keeps each step's log-probability of the token that was then chosen; one (B, V) table at a time."""
 
     def __init__(self, prompt_length: int) -> None:
         self.prompt_length = prompt_length
@@ -87,7 +87,7 @@ class _LogProbRecorder(LogitsProcessor):  # type: ignore[misc]
 
 
 @dataclass
-class _RowStops(StoppingCriteria):  # type: ignore[misc]
+class _RowStops(StoppingCriteria):
     """Stops each row at its own limit or where its guard speaks."""
 
     prompt_length: int
@@ -129,7 +129,7 @@ def generate(
 
     Args:
         model: in evaluation mode, on the device of the inputs.
-        inputs: what the processor returns: input_ids and attention_mask (B, T), padded on the left, and pixels.
+        inputs: what the processor returns: input_ids and attention_mask (B, T), padded on the left; pixels.
             Instead of pixels it may hold `mm_encoder_outputs`, images that were encoded before.
         max_new_tokens: the limit, one for all or one per row.
         sampling: how to choose tokens.
@@ -164,7 +164,11 @@ def generate(
 
 
 def _cut(
-    ids: list[int], logprobs: list[float], limit: int, eos_ids: frozenset[int], finding: LoopFinding | None
+    ids: list[int],
+    logprobs: list[float],
+    limit: int,
+    eos_ids: frozenset[int],
+    finding: LoopFinding | None,
 ) -> Generation:
     """A row of the finished batch, without padding, end of text and repetitions."""
     if finding is not None:

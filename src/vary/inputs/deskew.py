@@ -80,13 +80,17 @@ def _fit_feet(boxes: NDArray[np.float32], shape: tuple[int, int], skew: float) -
     return skew + change if abs(change) < MAX_CHANGE else skew
 
 
-def _means(values: NDArray[np.float32], weight: NDArray[np.float64], group: NDArray[np.intp]) -> NDArray[np.float64]:
+def _means(
+    values: NDArray[np.float32], weight: NDArray[np.float64], group: NDArray[np.intp]
+) -> NDArray[np.float64]:
     """(N,) for each value the weighted mean of its group."""
     total = np.bincount(group, weight)
     return (np.bincount(group, weight * values) / np.maximum(total, 1e-9))[group]
 
 
-def _lower_edges(found: Components, text: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _lower_edges(
+    found: Components, text: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     labels = found.labels[:, ::2]
     keep = np.concatenate(([False], text))
     ink = keep[labels]
@@ -123,5 +127,7 @@ def rotate(image: Gray, matrix: NDArray[np.float64], shape: tuple[int, int], fil
     shifted = matrix.copy()  # cv2 counts from pixel centres, our matrices from the corner of the page
     shifted[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
     flags = cv2.INTER_CUBIC if fill else cv2.INTER_LINEAR
-    turned = cv2.warpAffine(image, shifted, shape[::-1], flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
+    turned = cv2.warpAffine(
+        image, shifted, shape[::-1], flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
+    )
     return np.asarray(turned, dtype=np.uint8)

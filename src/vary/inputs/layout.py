@@ -90,7 +90,9 @@ def _best_gutter(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp]
     return best
 
 
-def _side_by_side(boxes: Boxes, ids: NDArray[np.intp], left: NDArray[np.bool_], right: NDArray[np.bool_]) -> float:
+def _side_by_side(
+    boxes: Boxes, ids: NDArray[np.intp], left: NDArray[np.bool_], right: NDArray[np.bool_]
+) -> float:
     """Lines that have a neighbour across the gutter in the same band, the smaller of both sides."""
     order = np.argsort((boxes[ids, TOP] + boxes[ids, BOTTOM]) / 2, kind="stable")
     band = np.cumsum((~left & ~right)[order])
@@ -142,7 +144,10 @@ def split_blocks(
         size = float(heights[[before, here], 1].mean())
         ratio = heights[here] / np.maximum(heights[before], 1e-6)
         resized = bool((ratio > 1.2).all() or (ratio < 1 / 1.2).all())
-        indented = 0.8 * size < boxes[here, LEFT] - boxes[before, LEFT] < 5 * size and boxes[before, LEFT] <= margin + size
+        indented = (
+            0.8 * size < boxes[here, LEFT] - boxes[before, LEFT] < 5 * size
+            and boxes[before, LEFT] <= margin + size
+        )
         ended = boxes[before, RIGHT] < column - 3 * size
         hanging = len(blocks[-1]) == 1
         beside = step < 0.5 * size

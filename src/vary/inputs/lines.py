@@ -77,7 +77,9 @@ def remove_rules(strength: Gray, found: Components) -> bool:
     size = typical_height(height, width)
     long = np.maximum(width, height) > max(6 * size, 40)
     hollow = found.area < 0.35 * width * height
-    framed = long & (hollow & (height > 2.5 * size) | (np.minimum(width, height) < 0.06 * np.maximum(width, height)))
+    framed = long & (
+        hollow & (height > 2.5 * size) | (np.minimum(width, height) < 0.06 * np.maximum(width, height))
+    )
     changed = False
     for index in np.flatnonzero(framed):
         left, top, right, bottom = found.boxes[index]
@@ -145,7 +147,9 @@ def _group(ids: NDArray[np.intp], boxes: Boxes, heights: NDArray[np.float32]) ->
     return Group(ids, (float(low[LEFT]), float(low[TOP]), float(high[RIGHT]), float(high[BOTTOM])), size)
 
 
-def segments(boxes: Boxes, shape: tuple[int, int], without: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
+def segments(
+    boxes: Boxes, shape: tuple[int, int], without: NDArray[np.bool_] | None = None
+) -> NDArray[np.intp]:
     """(N,) segment numbers: each component is painted as its stretched core, what touches belongs together."""
     height = boxes[:, BOTTOM] - boxes[:, TOP]
     width = boxes[:, RIGHT] - boxes[:, LEFT]
@@ -259,7 +263,9 @@ def _neighbours(
     top, bottom = extent[:, TOP], extent[:, BOTTOM]
     height = bottom - top
     reach = np.maximum(size[:, None], size)
-    shared = (np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)) / np.minimum(height[:, None], height)
+    shared = (np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)) / np.minimum(
+        height[:, None], height
+    )
     level = np.abs(foot[:, None] - foot) <= 0.35 * reach
     alike = (shared >= 0.85) | ((shared >= 0.5) & level)
     alike &= reach <= 2.4 * np.minimum(size[:, None], size)
@@ -311,7 +317,9 @@ def _labels(extent: Boxes, ids: NDArray[np.intp], reach: float) -> NDArray[np.bo
     """Which of the segments may be the number or bullet of a list: short, and nothing close before them."""
     centre = (extent[ids, TOP] + extent[ids, BOTTOM])[:, None] / 2
     before = extent[ids, LEFT][:, None] - extent[:, RIGHT]
-    joined = (before > -reach) & (before < 3 * reach) & (centre > extent[:, TOP]) & (centre < extent[:, BOTTOM])
+    joined = (
+        (before > -reach) & (before < 3 * reach) & (centre > extent[:, TOP]) & (centre < extent[:, BOTTOM])
+    )
     joined[np.arange(len(ids)), ids] = False
     return (extent[ids, RIGHT] - extent[ids, LEFT] <= LABEL_WIDTH * reach) & ~joined.any(axis=1)
 

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from vary.inputs.ink import Components, Gray
 from vary.inputs.lines import Group, quantile
 
-__all__ = ["ASCENT", "Measured", "PageLetters", "TextHeight", "TextLine", "measure", "page_letters", "text_height"]
+__all__ = [
+    "ASCENT",
+    "Measured",
+    "PageLetters",
+    "TextHeight",
+    "TextLine",
+    "measure",
+    "page_letters",
+    "text_height",
+]
 
 ASCENT = 0.77
 """Share of the text height above the baseline: ascenders reach 0.74 em above it, descenders 0.22 em below."""
@@ -112,10 +121,11 @@ def measure(group: Group, found: Components, gray: Gray) -> Measured:
     fill = float(ink.mean())
     ink = ink[:, ink.any(axis=0)]
     lower = ink.shape[0] - ink[::-1].argmax(axis=0)
-    baseline = _mode(lower.astype(np.float32))
     boxes = found.boxes[group.members]
     boxes = boxes[(boxes[:, 3] - boxes[:, 1]) >= 0.25 * group.size]
     glyph_tops = _glyph_tops(boxes)
+    few = len(glyph_tops) < FEW
+    baseline = quantile(boxes[:, 3] - top, 0.5) if few else _mode(lower.astype(np.float32))
     strokes = float((ink[1:] & ~ink[:-1]).sum() + ink[0].sum()) / max(1, ink.shape[1])
     return Measured(
         group.box,

@@ -76,7 +76,12 @@ class Window:
         shares = (np.array([left, right]) * width - self.margin) / max(1.0, width - 2 * self.margin)
         left, right = np.clip(shares, 0.0, 1.0)
         top, bottom = corners[1] - corners[0], corners[2] - corners[3]
-        places = (corners[0] + top * left, corners[0] + top * right, corners[3] + bottom * right, corners[3] + bottom * left)
+        places = (
+            corners[0] + top * left,
+            corners[0] + top * right,
+            corners[3] + bottom * right,
+            corners[3] + bottom * left,
+        )
         return tuple((float(x), float(y)) for x, y in places)
 
 
@@ -105,7 +110,12 @@ class PageLines:
     def polygon(self, line: TextLine) -> Polygon:
         """The corners of a line's ink box in page pixels, clockwise from the top left."""
         corners = np.array(
-            [(line.left, line.top), (line.right, line.top), (line.right, line.bottom), (line.left, line.bottom)]
+            [
+                (line.left, line.top),
+                (line.right, line.top),
+                (line.right, line.bottom),
+                (line.left, line.bottom),
+            ]
         )
         points = (corners - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
         points = np.clip(points, 0, (self.shape[1], self.shape[0]))
@@ -123,15 +133,15 @@ class CutJitter:
     right: float = 0.0
 
 
-
-
 def find_lines(gray: Gray) -> PageLines:
     """Deskews a gray page, (H, W) uint8, and finds its text lines in reading order; none on a blank page.
 
     Raises ValueError unless `gray` is a non-empty 2-d uint8 array.
     """
     if gray.ndim != 2 or gray.dtype != np.uint8 or not gray.size:
-        raise ValueError(f"find_lines takes a non-empty gray page (H, W) uint8, got {gray.shape} {gray.dtype}")
+        raise ValueError(
+            f"find_lines takes a non-empty gray page (H, W) uint8, got {gray.shape} {gray.dtype}"
+        )
     gray = np.ascontiguousarray(gray)
     shape = (gray.shape[0], gray.shape[1])
     strength, found = find_ink(gray)
@@ -160,18 +170,18 @@ def _only_text(lines: list[Measured], pieces: int) -> list[Measured]:
     """Drops show-through, dust and single strokes; `pieces` counts the components on the page, dust included."""
     if not lines:
         return []
-    counts = np.array([line.count for line in lines])
-    strongest = float(np.percentile(np.repeat([line.contrast for line in lines], counts), 90))
+    strongest = float(np.percentile(np.repeat([line.contrast for line in lines], [line.count for line in lines]), 90))
     limit = max(MIN_CONTRAST, CONTRAST_SHARE * strongest)
-    sizes = np.repeat([line.size for line in lines if line.count >= 5], counts[counts >= 5])
-    dusty = pieces > DUST * counts.sum()
-    size = 0.65 * float(np.median(sizes)) if len(sizes) else 9.0
+    lines = [line for line in lines if line.contrast >= limit]
+    sizes = [line.size for line in lines for _ in range(line.count) if line.count >= 5]
+    dusty = pieces > DUST * sum(line.count for line in lines)
+    size = 0.65 * float(np.median(sizes)) if sizes else 9.0
     kept = []
     for line in lines:
         width, height = line.box[2] - line.box[0], line.box[3] - line.box[1]
-        if line.contrast < limit or (dusty and line.size < 12):
+        if dusty and line.size < 12:
             continue
-        if line.count >= 5 or (line.count >= 3 and (len(sizes) or line.size >= 7)):
+        if line.count >= 5 or (line.count >= 3 and (sizes or line.size >= 7)):
             kept.append(line)
         elif height >= max(size, 6.0) and width < 8 * height:
             blob = line.count == 1 and line.fill > 0.65 and 0.5 < width / height < 2
@@ -189,7 +199,9 @@ def _arrange(lines: list[Measured]) -> list[TextLine]:
     baselines = np.array([line.baseline for line in lines], dtype=np.float64)
     heights = np.array([(line.x_height, line.tall) for line in lines])
     blocks = [
-        block for region in reading_order(boxes, sizes) for block in split_blocks(region, boxes, baselines, heights)
+        block
+        for region in reading_order(boxes, sizes)
+        for block in split_blocks(region, boxes, baselines, heights)
     ]
     page = page_letters(lines)
     done = []
@@ -223,7 +235,12 @@ def cut_line(
     width = max(1, round((right - left) * scale))
     ground = _ground(gray, line)
     if scale < 1:
-        edges = [round(left), round(top), max(round(right), round(left) + 1), max(round(bottom), round(top) + 1)]
+        edges = [
+            round(left),
+            round(top),
+            max(round(right), round(left) + 1),
+            max(round(bottom), round(top) + 1),
+        ]
         window = _crop(gray, edges, ground)
         image = cv2.resize(window, (width, line_height), interpolation=cv2.INTER_AREA)
     else:
@@ -232,7 +249,9 @@ def cut_line(
         window = _crop(gray, edges, ground)
         matrix = np.array([[1 / scale, 0, origin[0] - edges[0]], [0, 1 / scale, origin[1] - edges[1]]])
         flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        image = cv2.warpAffine(window, matrix, (width, line_height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        image = cv2.warpAffine(
+            window, matrix, (width, line_height), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
     return np.asarray(255 - image if line.inverted else image, dtype=np.uint8)
 
 
@@ -273,7 +292,9 @@ def line_windows(
             number = number + 1 if line.block == block else 0
             block = line.block
             cut = cut_line(page.gray, part, line_height=line_height)
-            windows.append(Window(cut, page.polygon(part), block, number, SIDE_MARGIN * line_height / LINE_HEIGHT))
+            windows.append(
+                Window(cut, page.polygon(part), block, number, SIDE_MARGIN * line_height / LINE_HEIGHT)
+            )
     return PageWindows(windows, blank=not windows, skew=page.skew)
 
 

@@ -52,7 +52,7 @@ class RelativeAttention(nn.Module):
     the key only through its row and column, so they are folded into the product, exactly:
     q' = [scale * q, q.R_h, q.R_w], k' = [k, onehot(row), onehot(column)].
     Then any fused attention kernel computes it and no (N, N) bias exists.  With the attention implementation
-    `eager` the product is written out: on a CPU that trains several times faster on grids as small as a line's.
+    `eager` the product is written out: on a CPU that trains several times faster on small grids.
     """
 
     def __init__(self, config: VisionVocabularyConfig, grid: tuple[int, int], *, resize: bool) -> None:

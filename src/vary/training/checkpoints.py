@@ -20,7 +20,7 @@ STATE_FILE, OPTIMIZER_FILE, PREFIX = "training_state.json", "optimizer.pt", "che
 
 @dataclass(slots=True)
 class Position:
-    """Where a run stands: optimizer steps done, the current pool, batches of it that are consumed, samples seen."""
+    """Where a run stands: steps done, the current pool, batches of it that are consumed, samples seen."""
 
     step: int = 0
     pool: int = 0
@@ -39,7 +39,7 @@ def save_checkpoint(
     *,
     keep: int = 2,
 ) -> Path:
-    """Writes `folder/checkpoint-STEP` under a temporary name, renames it, and removes all but the newest `keep`."""
+    """Writes `folder/checkpoint-STEP` (renamed when whole) and removes all but the newest `keep`."""
     target = folder / f"{PREFIX}{position.step:07d}"
     temporary = folder / f".{target.name}.partial"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -69,6 +69,8 @@ def load_training_state(checkpoint: Path) -> tuple[Position, dict[str, Any]]:
         position = Position(**json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8")))
         state = torch.load(checkpoint / OPTIMIZER_FILE, weights_only=True, map_location="cpu")
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise TrainingError(f"{checkpoint}: not a training checkpoint that can be resumed ({error})") from error
+        raise TrainingError(
+            f"{checkpoint}: not a training checkpoint that can be resumed ({error})"
+        ) from error
     torch.set_rng_state(state["rng"])
     return position, state["optimizer"]

@@ -1,8 +1,8 @@
 """Training batches of text lines.
 
-The data is a numbered sequence of *pools*.  A pool is a few hundred samples, sorted into batches of like width and
-shuffled; it depends on the seed and its number alone, so a run can be resumed at any batch, with any number of
-worker processes.
+The data is a numbered sequence of *pools*.  A pool is a few hundred samples, sorted into batches of like
+width and shuffled; it depends on the seed and its number alone, so a run can be resumed at any batch, with
+any number of workers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +25,16 @@ from vary.datagen.text import TextEngine, TextEngineConfig
 from vary.errors import DataError
 from vary.model.tokenization import encode_text, load_character_tokenizer
 
-__all__ = ["IGNORED", "LineBatch", "LineFormat", "PaintedLines", "PoolLoader", "ShardLines", "Stage", "make_batches"]
+__all__ = [
+    "IGNORED",
+    "LineBatch",
+    "LineFormat",
+    "PaintedLines",
+    "PoolLoader",
+    "ShardLines",
+    "Stage",
+    "make_batches",
+]
 
 IGNORED = -100
 """The label of a position on which nothing is learned."""
@@ -64,7 +74,9 @@ class PaintedLines:
         if max_chars < self.config.max_chars:
             engine = engine.with_config(replace(self.config, max_chars=max_chars))
         first = index * self.pages
-        return [(line.image, line.text) for page in range(first, first + self.pages) for line in engine.page(page)]
+        return [
+            (line.image, line.text) for page in range(first, first + self.pages) for line in engine.page(page)
+        ]
 
 
 @lru_cache(maxsize=4)
@@ -87,7 +99,9 @@ class ShardLines:
     def pool(self, index: int, max_chars: int) -> list[tuple[NDArray[np.uint8], str]]:
         samples = [(image, text) for image, text in _shard_samples(self.folders) if len(text) <= max_chars]
         if not samples:
-            raise DataError(f"no line of at most {max_chars} characters in {', '.join(map(str, self.folders))}")
+            raise DataError(
+                f"no line of at most {max_chars} characters in {', '.join(map(str, self.folders))}"
+            )
         pools = -(-len(samples) // self.size)
         order = np.random.default_rng([self.seed, index // pools]).permutation(len(samples))
         first = index % pools * self.size
@@ -127,7 +141,7 @@ class LineFormat:
         return encode_text(_tokenizer(self.vocabulary), text)
 
     def prompt(self, columns: int) -> list[int]:
-        """The ids in front of the answer: the image's slots between its two marks, as the processor writes them."""
+        """The ids in front of the answer: the image's slots between its marks, as the processor has them."""
         image, start, end = self.image_ids
         return [start, *[image] * columns, end]
 
@@ -166,19 +180,21 @@ class LineBatch:
             for field in self.__slots__
             if isinstance(value := getattr(self, field), Tensor)
         }
-        return replace(self, **moved)
+        return replace(self, **moved)  # type: ignore[arg-type]
 
 
 def required_frames(ids: Sequence[int]) -> int:
     """CTC frames that a text needs at least: one per token, and a blank between two equal ones."""
-    return len(ids) + sum(a == b for a, b in zip(ids, ids[1:], strict=False))
+    return len(ids) + sum(a == b for a, b in pairwise(ids))
 
 
 def collate(lines: Sequence[tuple[NDArray[np.uint8], list[int]]], form: LineFormat, name: str) -> LineBatch:
     """Pads lines, images (H, W) uint8 and token ids, into one batch."""
     patch = form.patch_size
     columns = [-(-image.shape[1] // patch) for image, _ in lines]
-    sequences = [[*form.prompt(count), *ids, form.eos_id] for count, (_, ids) in zip(columns, lines, strict=True)]
+    sequences = [
+        [*form.prompt(count), *ids, form.eos_id] for count, (_, ids) in zip(columns, lines, strict=True)
+    ]
     longest = max(map(len, sequences))
     pixels = np.full((len(lines), 1, lines[0][0].shape[0], max(columns) * patch), 255, np.uint8)
     input_ids = torch.full((len(lines), longest), form.pad_id)
@@ -210,7 +226,7 @@ def make_batches(
     rng: np.random.Generator,
     name: str,
 ) -> tuple[list[LineBatch], int]:
-    """Sorts a pool into batches of like width, at most `batch_pixels` columns of pixels each, in random order.
+    """Sorts a pool into batches of like width, `batch_pixels` columns of pixels at most, in random order.
 
     Returns the batches and the number of samples that were left out: too wide, empty, a character outside the
     vocabulary, or more characters than the image has frames for.
@@ -219,7 +235,12 @@ def make_batches(
     for image, text in samples:
         ids = form.encode(text)
         frames = -(-image.shape[1] // form.patch_size) * form.ctc_frames
-        if 0 < image.shape[1] <= max_width and ids and max(ids) < form.vocab_size and required_frames(ids) <= frames:
+        if (
+            0 < image.shape[1] <= max_width
+            and ids
+            and max(ids) < form.vocab_size
+            and required_frames(ids) <= frames
+        ):
             kept.append((image, ids))
     kept.sort(key=lambda line: line[0].shape[1])
     batches: list[LineBatch] = []
@@ -228,7 +249,7 @@ def make_batches(
         if last == len(kept) or (last + 1 - first) * kept[last][0].shape[1] > batch_pixels:
             batches.append(collate(kept[first:last], form, f"{name}, batch {len(batches)}"))
             first = last
-    rng.shuffle(batches)  # type: ignore[arg-type]
+    rng.shuffle(batches)
     return batches, len(samples) - len(kept)
 
 

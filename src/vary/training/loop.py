@@ -34,7 +34,7 @@ class LoopSettings:
         steps: optimizer steps of the whole run.
         learning_rate: its peak.
         warmup_steps: linear rise from 0.
-        decay_fraction: the last share of the run, in which the rate falls linearly to `final_fraction` of its peak.
+        decay_fraction: the last share of the run, in which the rate falls to `final_fraction` of its peak.
         weights: the share of each loss in the sum that is minimised; 1 where not named.
         clip: the largest norm of the gradient.
         log_every, save_every, evaluate_every: in steps; 0 switches saving or evaluating off.
@@ -112,7 +112,7 @@ def train(
     evaluate: Evaluate | None = None,
     progress: Progress = lambda _: None,
 ) -> Position:
-    """Steps through `batches` until `settings.steps` are done; `batches` gives each batch with the position after it.
+    """Steps through `batches` until `settings.steps` are done; they come with the position after them.
 
     Writes `folder/log.csv` and checkpoints.  Returns the last position.
 
@@ -151,8 +151,16 @@ def train(
                 row |= evaluate(model)
                 prepared.train()
             log.write(row)
-            progress("  ".join(f"{key} {v:.4g}" if isinstance(v, float) else f"{key} {v}" for key, v in row.items()))
-        if accelerator.is_main_process and settings.save_every and (last or after.step % settings.save_every == 0):
+            progress(
+                "  ".join(
+                    f"{key} {v:.4g}" if isinstance(v, float) else f"{key} {v}" for key, v in row.items()
+                )
+            )
+        if (
+            accelerator.is_main_process
+            and settings.save_every
+            and (last or after.step % settings.save_every == 0)
+        ):
             save_checkpoint(folder, accelerator.unwrap_model(prepared), optimizer, position)
         if last:
             break
@@ -160,6 +168,15 @@ def train(
 
 
 LOG_COLUMNS = (
-    *("step", "learning_rate", "decoder", "ctc", "lines", "lines_per_second", "characters_per_second", "seconds"),
+    *(
+        "step",
+        "learning_rate",
+        "decoder",
+        "ctc",
+        "lines",
+        "lines_per_second",
+        "characters_per_second",
+        "seconds",
+    ),
     *("cer_decoder", "cer_ctc"),
 )

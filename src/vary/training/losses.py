@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from vary.model.modeling import VaryForConditionalGeneration
 from vary.training.data import LineBatch
 
 __all__ = ["ctc_loss", "vocabulary_losses"]
@@ -20,8 +19,8 @@ def ctc_loss(logits: Tensor, lengths: Tensor, targets: Tensor, target_lengths: T
     return F.ctc_loss(scores, targets, lengths, target_lengths, blank=blank, zero_infinity=True)
 
 
-def vocabulary_losses(model: VaryForConditionalGeneration, batch: LineBatch, blank: int) -> dict[str, Tensor]:
-    """The decoder's loss and, where the network has a CTC branch, the branch's: scalars `decoder` and `ctc`."""
+def vocabulary_losses(model: nn.Module, batch: LineBatch, blank: int) -> dict[str, Tensor]:
+    """The decoder's loss and, where the network has one, the CTC branch's: scalars `decoder`, `ctc`."""
     output = model(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,

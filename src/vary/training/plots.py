@@ -34,11 +34,14 @@ def plot_log(log: Path, picture: Path) -> None:
     figure = Figure(figsize=(11, 4), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (title, columns) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
+        drawn = False
         for column in columns:
             points = [(int(row["lines"]), float(row[column])) for row in rows if row.get(column)]
             if points:
+                drawn = True
                 axes.plot(*zip(*points, strict=True), label=column, marker="." if len(points) < 50 else None)
         axes.set(xlabel="lines seen", title=title, yscale="log")
         axes.grid(alpha=0.3, which="both")
-        axes.legend()
+        if drawn:
+            axes.legend()
     figure.savefig(picture, dpi=110)

@@ -32,8 +32,8 @@ __all__ = ["VocabularyRecipe", "export_model", "line_format", "train_vocabulary"
 class VocabularyRecipe:
     """Stage 1: writing a vision vocabulary with a small decoder; everything is trained.
 
-    The defaults are vary-nano's.  Characters have to be in the encoder's features before the decoder can look at
-    them; so a CTC loss on the features stands beside the decoder's, steps are small and many, and lines grow.
+    The defaults are vary-nano's.  Characters have to be in the encoder's features before the decoder can look
+    at them; so a CTC loss on the features stands beside the decoder's, steps are small and many, lines grow.
 
     Attributes:
         preset: the model to build, unless `init_from` names a checkpoint whose weights to start with.
@@ -115,8 +115,8 @@ def build_model(
 ) -> VaryForConditionalGeneration:
     """The model of a run: from its own checkpoint, from other weights, or new.
 
-    The CPU's fused attention is slow backwards: on sequences as short as a line's, written out it trains several
-    times faster (`benchmarks/README.md`).
+    The CPU's fused attention is slow backwards: on sequences as short as a line's it trains several times
+    faster written out (`benchmarks/README.md`).
     """
     attention = "eager" if device.type == "cpu" else "sdpa"
     source = resume_from or recipe.init_from
@@ -132,7 +132,7 @@ def build_model(
 def stage_batches(
     recipe: VocabularyRecipe, source: LineSource, form: LineFormat, position: Position, rank: int, world: int
 ) -> Iterator[tuple[LineBatch, Position]]:
-    """All batches from `position` on, each with the position after it; the curriculum follows the steps done."""
+    """All batches from `position` on, each with the position after it; the curriculum follows the steps."""
     for stage in recipe.stages:
         last_step = recipe.steps if stage is recipe.stages[-1] else round(stage.until * recipe.steps)
         if position.step >= last_step:
@@ -186,7 +186,9 @@ def train_vocabulary(
     folder.mkdir(parents=True, exist_ok=True)
     found = latest_checkpoint(folder)
     if found is not None and not resume:
-        raise TrainingError(f"{folder} holds a run already ({found.name}); resume it, or choose another folder")
+        raise TrainingError(
+            f"{folder} holds a run already ({found.name}); resume it, or choose another folder"
+        )
     accelerator = Accelerator(mixed_precision=recipe.precision)
     set_seed(recipe.seed)
     model = build_model(recipe, found, accelerator.device)
@@ -202,7 +204,9 @@ def train_vocabulary(
     if accelerator.is_main_process:
         record = json.dumps(asdict(recipe), default=str, indent=1, ensure_ascii=False)
         (folder / "recipe.json").write_text(record, encoding="utf-8")
-    source: LineSource = PaintedLines(recipe.paint) if recipe.paint else ShardLines(recipe.shards, seed=recipe.seed)
+    source: LineSource = (
+        PaintedLines(recipe.paint) if recipe.paint else ShardLines(recipe.shards, seed=recipe.seed)
+    )
     source.prepare()
     blank = model.config.text_config.pad_token_id
     form = line_format(model, vocabulary)
@@ -225,7 +229,7 @@ def train_vocabulary(
 
 
 def export_model(model: VaryForConditionalGeneration, vocabulary: Path, target: Path) -> None:
-    """Writes a folder that `Reader.load` takes: weights in bfloat16, configuration, tokenizer and processor."""
+    """Writes a folder that `Reader.load` takes: bfloat16 weights, configuration, tokenizer, processor."""
     temporary = target.with_name(f".{target.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     copy.deepcopy(model).to(torch.bfloat16).save_pretrained(temporary)

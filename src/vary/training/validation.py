@@ -60,7 +60,9 @@ class LineValidation:
             features = model.get_image_features(batch.pixel_values, pixel_widths=batch.pixel_widths)
             spelled = model.ctc_logits(features).argmax(-1)
             truths = [labels[labels >= 0][:-1].tolist() for labels in batch.labels]
-            for row, (truth, read) in enumerate(zip(truths, self._decode(model, batch, features), strict=True)):
+            for row, (truth, read) in enumerate(
+                zip(truths, self._decode(model, batch, features), strict=True)
+            ):
                 path = torch.unique_consecutive(spelled[row, : int(features.ctc_lengths[row])])
                 edits["cer_ctc"] += self.distance(self._text(path[path != blank].tolist()), self._text(truth))
                 edits["cer_decoder"] += self.distance(self._text(read), self._text(truth))
@@ -69,10 +71,14 @@ class LineValidation:
 
     def _decode(self, model, batch, features) -> list[list[int]]:  # type: ignore[no-untyped-def]
         """Greedy ids of every row; prompts are padded on the left, as in reading."""
-        prompts = [ids[: int((labels < 0).sum() - (mask == 0).sum())].tolist() for ids, labels, mask in
-                   zip(batch.input_ids, batch.labels, batch.attention_mask, strict=True)]
+        prompts = [
+            ids[: int((labels < 0).sum() - (mask == 0).sum())].tolist()
+            for ids, labels, mask in zip(batch.input_ids, batch.labels, batch.attention_mask, strict=True)
+        ]
         longest = max(map(len, prompts))
-        ids = torch.tensor([[self.form.pad_id] * (longest - len(p)) + p for p in prompts], device=batch.input_ids.device)
+        ids = torch.tensor(
+            [[self.form.pad_id] * (longest - len(p)) + p for p in prompts], device=batch.input_ids.device
+        )
         new = model.generate(
             input_ids=ids,
             attention_mask=(ids != self.form.pad_id).long(),
