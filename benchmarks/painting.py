@@ -1,4 +1,7 @@
-"""How many training lines a second one core paints, cuts and labels: python benchmarks/painting.py --corpus FILE..."""
+"""How many training lines a second one core paints, cuts and labels.
+
+python benchmarks/painting.py --corpus FILE...
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from vary.datagen.text import TextEngine, TextEngineConfig
 
 
 def main() -> None:
-    """Paint pages on one core and print lines a second of processor time and of the clock, and what was dropped."""
+    """Paint pages on one core and print lines a second, and what was dropped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", nargs="+", required=True)
     parser.add_argument("--languages", default="en")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import subprocess
 import sys
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,26 +28,30 @@ def digest(samples: list[LineSample]) -> list[tuple[object, ...]]:
     return [(s.text, s.font, s.box, s.source, s.degradation, s.image.tobytes()) for s in samples]
 
 
-_pickled: list[TextEngine] = []
+ELSEWHERE = """
+import hashlib, pickle, sys
+engine = pickle.load(open(sys.argv[1], "rb"))
+for index in map(int, sys.argv[2:]):
+    digest = [(s.text, s.font, s.box, s.source, s.degradation, s.image.tobytes()) for s in engine.page(index)]
+    print(hashlib.sha256(repr(digest).encode()).hexdigest())
+"""
 
 
-def _start(data: bytes) -> None:
-    _pickled[:] = [pickle.loads(data)]
-
-
-def _page_digest(index: int) -> list[tuple[object, ...]]:
-    return digest(_pickled[0].page(index))
-
-
-def test_a_page_depends_on_seed_and_index_alone(engine: TextEngine, config: TextEngineConfig) -> None:
+def test_a_page_depends_on_seed_and_index_alone(
+    engine: TextEngine, config: TextEngineConfig, tmp_path: Path
+) -> None:
     pages = [digest(engine.page(index)) for index in range(6)]
     assert all(pages)
+    assert pages[0] != pages[1]
     assert digest(engine.page(3)) == pages[3], "a page must not depend on what was painted before"
-    with ProcessPoolExecutor(2, initializer=_start, initargs=(pickle.dumps(engine),)) as pool:
-        assert list(pool.map(_page_digest, reversed(range(6)))) == pages[::-1]
+    stored = tmp_path / "engine.pickle"
+    stored.write_bytes(pickle.dumps(engine))
+    order = (5, 0, 3)
+    command = [sys.executable, "-c", ELSEWHERE, str(stored), *map(str, order)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert printed == [hashlib.sha256(repr(pages[index]).encode()).hexdigest() for index in order]
     assert digest(engine.with_config(replace(config, seed=12)).page(3)) != pages[3]
     assert digest(engine.with_config(replace(config, split="val")).page(3)) != pages[3]
-    assert pages[0] != pages[1]
 
 
 def test_the_engine_needs_no_torch() -> None:
@@ -91,8 +95,8 @@ def test_a_picture_looks_like_its_text_repainted(engine: TextEngine, config: Tex
                 if len(found.lines) == 1:
                     scores.append(likeness(sample.image, cut_line(found.gray, found.lines[0])))
     assert len(own) > 20
-    assert np.median(own) > 0.8
-    assert np.median(other) < 0.5
+    assert np.median(own) > 0.85
+    assert np.median(other) < 0.65
 
 
 def likeness(one: np.ndarray, two: np.ndarray) -> float:
@@ -190,7 +194,7 @@ def test_chinese_without_a_chinese_font_is_refused(tmp_path: Path, catalogue: Fo
     [{"columns": (9, 3)}, {"max_chars": 0}, {"max_width_px": 20}, {"language_weights": (1.0, 2.0)}],
 )
 def test_senseless_settings_are_refused(config: TextEngineConfig, change: dict[str, object]) -> None:
-    with pytest.raises(DataError, match="expected|language_weights"):
+    with pytest.raises(DataError, match=r"expected|language_weights"):
         replace(config, **change)
 
 
@@ -207,9 +211,9 @@ def test_lines_are_broken_without_loss(catalogue: FontCatalogue) -> None:
         assert "".join(lines).replace(" ", "") == text.replace(" ", "")
     assert broken(text, face, 10_000) == [text]
     assert all(len(line) <= 7 for line in broken(text, face, 10_000, 7))
-    hyphened = broken("internationalization considered", face, 150, hyphenate=True)
+    hyphened = broken("an internationalization", face, 150, hyphenate=True)
     assert hyphened[0].endswith("-")
-    assert "".join(hyphened).replace("-", "").replace(" ", "") == "internationalizationconsidered"
+    assert "".join(hyphened).replace("-", "") == "an internationalization"
 
 
 def test_chinese_lines_break_between_characters_but_not_before_a_stop(catalogue: FontCatalogue) -> None:

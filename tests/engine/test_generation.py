@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from vary.assets import nano_vocabulary
+from vary.engine.ctc import CTCReading
 from vary.engine.generation import Sampling, generate
 from vary.engine.guards import LoopFinding
 from vary.engine.lines import read_lines
@@ -103,7 +104,9 @@ def test_sampling_follows_its_seed(tiny_nano: VaryForConditionalGeneration) -> N
 
 
 def test_lines_carry_probabilities_and_spans(tiny_nano: VaryForConditionalGeneration) -> None:
-    for reading, width in zip(read_lines(tiny_nano, line_inputs([96, 160]), 5), (96, 160), strict=True):
+    for reading, width in zip(
+        read_lines(tiny_nano, line_inputs([96, 160]), [5, 5], drafts=False), (96, 160), strict=True
+    ):
         assert reading.frames == width // 16 * 4
         assert all(0 <= value <= 1 for value in reading.probabilities)
         assert reading.spans is not None
@@ -112,3 +115,42 @@ def test_lines_carry_probabilities_and_spans(tiny_nano: VaryForConditionalGenera
         assert edges == sorted(edges)
         assert edges[0] >= 0
         assert edges[-1] < reading.frames
+
+
+def test_a_draft_is_taken_only_where_greedy_decoding_gives_the_same(
+    tiny_nano: VaryForConditionalGeneration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drafts that greedy decoding itself wrote are accepted without decoding; spoilt ones are not."""
+    inputs = line_inputs([96, 160, 64])
+    decoded = generate(tiny_nano, inputs, 9)
+    end = decoded[0].ids[5]
+    monkeypatch.setattr(tiny_nano.generation_config, "eos_token_id", end)
+    monkeypatch.setattr(tiny_nano.config.text_config, "eos_token_id", end)
+    plain = read_lines(tiny_nano, inputs, [9, 9, 9], drafts=False)
+    drafts = [list(reading.generation.ids) for reading in plain]
+    finished = [reading.generation.finish_reason == "stop" for reading in plain]
+    assert finished[0]
+    calls: list[int] = []
+
+    def draft(scores: torch.Tensor, length: int, blank: int) -> CTCReading:
+        calls.append(length)
+        return CTCReading(drafts[(len(calls) - 1) % 3], 0.0)
+
+    monkeypatch.setattr("vary.engine.lines.greedy_reading", draft)
+    decoded_rows: list[int] = []
+
+    def counted(model: Any, given: Any, *args: Any, **kwargs: Any) -> Any:
+        decoded_rows.append(len(given["input_ids"]))
+        return generate(model, given, *args, **kwargs)
+
+    monkeypatch.setattr("vary.engine.lines.generate", counted)
+    drafted = read_lines(tiny_nano, inputs, [9, 9, 9])
+    for ours, reference, done in zip(drafted, plain, finished, strict=True):
+        if done:
+            assert ours.drafted
+            assert ours.generation.ids == reference.generation.ids
+            assert ours.generation.logprobs == pytest.approx(reference.generation.logprobs, abs=1e-4)
+            assert ours.generation.end_logprob == pytest.approx(reference.generation.end_logprob, abs=1e-4)
+    drafts[0] = [token + 1 for token in drafts[0]]
+    read_lines(tiny_nano, inputs, [9, 9, 9])
+    assert sum(decoded_rows[1:]) == decoded_rows[0] + 1

@@ -161,7 +161,7 @@ def _listed(text: str) -> list[str]:
 def _preview(args: argparse.Namespace) -> int:
     from itertools import islice
 
-    from vary.datagen.fonts import find_fonts
+    from vary.datagen.fonts import covering_face
     from vary.datagen.preview import contact_sheet
     from vary.datagen.shards import read_shard, read_shards
     from vary.errors import DataError
@@ -172,8 +172,10 @@ def _preview(args: argparse.Namespace) -> int:
     ]
     if not lines:
         raise DataError(f"{args.shard}: no line after the first {args.skip}")
-    plain = all(ord(character) < 256 for _, text in lines for character in text)
-    sheet = contact_sheet(lines, fonts=None if plain else find_fonts(evaluation=True))
+    characters = {character for _, text in lines for character in text}
+    sheet = contact_sheet(
+        lines, face=None if max(characters) < "\u0100" else covering_face("".join(characters))
+    )
     try:
         sheet.save(args.output, format="PNG")
     except OSError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import struct
 import subprocess
 import sys
 import unicodedata
@@ -30,6 +31,7 @@ __all__ = [
     "SHAPING",
     "FontCatalogue",
     "FontFace",
+    "covering_face",
     "evaluation_families",
     "find_fonts",
     "font_files",
@@ -289,27 +291,31 @@ def find_fonts(
     return FontCatalogue(tuple(faces[key] for key in sorted(faces)))
 
 
+def covering_face(text: str) -> FontFace | None:
+    """An installed face that covers all of `text`, whatever it is otherwise; None if there is none."""
+    required = "".join(sorted(set(text) - {" "}))
+    for path in font_files(required=required):
+        for face in _faces_of(path, re.compile(r"(?!)"), required):
+            if face.kind == "text" and not face.italic:
+                return face
+    return None
+
+
 def _faces_of(path: Path, excluded: re.Pattern[str], required: str) -> list[FontFace]:
     """The usable faces of one file; a file that fontTools or FreeType cannot read has none."""
     from fontTools.ttLib import TTCollection, TTFont, TTLibError
 
-    try:
-        if path.suffix.lower() in {".ttc", ".otc"}:
-            fonts = list(TTCollection(str(path), lazy=True).fonts)
-        else:
-            fonts = [TTFont(str(path), lazy=True)]
-    except (OSError, TTLibError):
-        return []
     faces = []
-    for index, font in enumerate(fonts):
-        try:
-            face = _face(path, index, font, excluded, required)
-        except (OSError, KeyError, AssertionError, ValueError, AttributeError, TTLibError):
-            continue  # a broken table: not a font to learn from
-        finally:
-            font.close()
-        if face is not None:
-            faces.append(face)
+    try:
+        with open(path, "rb") as file:
+            collection = path.suffix.lower() in {".ttc", ".otc"}
+            fonts = TTCollection(file, lazy=True).fonts if collection else [TTFont(file, lazy=True)]
+            for index, font in enumerate(fonts):
+                face = _face(path, index, font, excluded, required)
+                if face is not None:
+                    faces.append(face)
+    except (OSError, KeyError, AssertionError, ValueError, AttributeError, struct.error, TTLibError):
+        return []  # a broken file or table: not a font to learn from
     return faces
 
 

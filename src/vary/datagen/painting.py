@@ -64,8 +64,8 @@ class Typesetter:
         return float(self.font.size)
 
     def advance(self, text: str) -> float:
-        """The advance width of `text` in px, without kerning (to ask for every word's takes longer than to paint
-        it)."""
+        """The advance width of `text` in px, without kerning (asking for every word's takes longer than
+        painting it)."""
         widths = self.widths
         return sum([widths[character] for character in text])
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import os
 import platform
 import tarfile
@@ -132,7 +133,10 @@ def _run(jobs: list[_Job], engine: TextEngine, workers: int) -> Iterator[Record]
         for job in jobs:
             yield _write_shard(engine, job)
         return
-    with ProcessPoolExecutor(min(workers, len(jobs)), initializer=_start_worker, initargs=(engine,)) as pool:
+    # Not forked: OpenCV's threads do not survive a fork, and the child then waits for them for ever.
+    context = multiprocessing.get_context("spawn")
+    count = min(workers, len(jobs))
+    with ProcessPoolExecutor(count, context, initializer=_start_worker, initargs=(engine,)) as pool:
         futures = [pool.submit(_work, job) for job in jobs]
         try:
             for future in as_completed(futures):
@@ -249,7 +253,7 @@ def _write_shard(engine: TextEngine, job: _Job) -> Record:
                     _add(tar, f"{key}.json", _json_bytes(_record(sample)))
                     counts.update(samples=1, characters=len(sample.text))
                     families[sample.family] += 1
-                if counts["pages"] >= 1000 and counts["samples"] < counts["pages"] // 100:
+                if counts["pages"] >= 200 and counts["samples"] < counts["pages"] // 50:
                     raise DataError(
                         f"{counts['pages']} pages gave {counts['samples']} lines, left out: {dict(dropped)}; "
                         "relax max_width_px, min_chars or columns"

@@ -24,6 +24,10 @@ BACKGROUND_SIDE = 440
 BACKGROUND_KERNEL = 51
 """... as a median over windows of this size, so text of up to a tenth of the page height is not background."""
 CONTRAST_CELL = 8
+PANEL_AREA = 250
+"""Square pixels of the smallest dark panel or corner of one."""
+RIM = 7
+"""Width in pixels of the seam between a panel and the paper."""
 
 
 class Components(NamedTuple):
@@ -68,8 +72,10 @@ def find_ink(gray: Gray) -> tuple[Gray, Components]:
         sigma = _noise(difference)
     strength = _relative(difference, sigma)
     found = components(strength)
-    if _repaint_panels(gray, background, found):
+    rims = _repaint_panels(gray, background, found)
+    if rims is not None:
         strength = _relative(cv2.absdiff(gray, background), sigma)
+        strength[rims > 0] = 0
         found = components(strength)
     return strength, found
 
@@ -101,22 +107,51 @@ def _relative(difference: Gray, sigma: float) -> Gray:
     return np.asarray(cv2.divide(difference, limit[:height, :width], scale=THRESHOLD), dtype=np.uint8)
 
 
-def _repaint_panels(gray: Gray, background: Gray, found: Components) -> bool:
-    """Finds filled panels (light text on a dark bar) and writes their colour into `background`, in place."""
+def _repaint_panels(gray: Gray, background: Gray, found: Components) -> Gray | None:
+    """Finds filled panels (light text on a dark bar) and writes their colour into `background`, in place.
+
+    Also the corners of larger ones, which the median rounds off.  Returns a mask of the panels' rims, which are no
+    ink, or None if there are no panels.
+    """
     width, height = found.width, found.height
-    solid = (found.area > 0.5 * width * height) & (height >= 12) & (width >= 24) & (found.area > 600)
+    solid = (found.area > 0.1 * width * height) & (np.minimum(width, height) >= 12) & (found.area > PANEL_AREA)
+    rims = np.zeros_like(gray)
     changed = False
     for index in np.flatnonzero(solid):
-        left, top, right, bottom = found.boxes[index]
+        left, top, right, bottom = (int(edge) for edge in found.boxes[index])
         inside = (found.labels[top:bottom, left:right] == index + 1).astype(np.uint8)
         contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         filled = cv2.drawContours(np.zeros_like(inside), contours, -1, 1, cv2.FILLED)
-        area = int(filled.sum())
-        holes = components((filled - inside) * THRESHOLD)
-        letters = int(((holes.height >= 4) & (holes.area >= 6)).sum())
-        if found.area[index] < 0.6 * area or letters < 3:
+        if _holds_letters(inside, filled, contours[0]):
+            cv2.drawContours(rims, contours, -1, 255, RIM, offset=(left, top))
+        elif not _goes_on(gray, background, found, int(index)):
             continue
         colour = np.median(gray[top:bottom, left:right][inside > 0])
         background[top:bottom, left:right][filled > 0] = np.uint8(colour)
         changed = True
-    return changed
+    return rims if changed else None
+
+
+def _holds_letters(inside: Gray, filled: Gray, contour: cv2.typing.MatLike) -> bool:
+    """Whether a component is a rectangle with holes like the letters on a panel."""
+    area = int(filled.sum())
+    _, (width, height), _ = cv2.minAreaRect(contour)
+    if area < 600 or area < 0.8 * width * height or inside.sum() < 0.6 * area or min(width, height) < 12:
+        return False
+    holes = components((filled - inside) * THRESHOLD)
+    return int(((holes.height >= 4) & (holes.area >= 6)).sum()) >= 3
+
+
+def _goes_on(gray: Gray, background: Gray, found: Components, index: int) -> bool:
+    """Whether the page beside a thick component has its colour: then it is a part of the ground, not ink on it."""
+    left, top, right, bottom = (int(edge) for edge in found.boxes[index])
+    around = (slice(max(0, top - 4), bottom + 4), slice(max(0, left - 4), right + 4))
+    labels, colours = found.labels[around], gray[around].astype(np.float32)
+    inside = (labels == index + 1).astype(np.uint8)
+    if not cv2.erode(inside, np.ones((RIM, RIM), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0).any():
+        return False
+    ring = cv2.dilate(inside, np.ones((9, 9), np.uint8)) - cv2.dilate(inside, np.ones((3, 3), np.uint8))
+    colour = float(np.median(colours[inside > 0]))
+    ground = float(np.median(background[around][inside > 0]))
+    same = np.abs(colours - colour) < 0.15 * abs(colour - ground)
+    return bool((same & (labels == 0))[ring > 0].mean() > 0.12)

@@ -14,6 +14,8 @@ Boxes = NDArray[np.float64]
 
 GUTTER = 0.7
 """Narrowest column gutter, in letter heights."""
+CELL, NUMBER = 13.0, 4.0
+"""Letter heights up to which lines may be cells of a table, or the numbers behind its rows."""
 APART = 2.2
 """Letter heights that a running header or footer keeps from the body."""
 
@@ -68,7 +70,11 @@ def _cut(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp]) -> lis
         if across:
             regions.extend(_cut(boxes, sizes, band) if len(band) < len(ids) else [band.tolist()])
             continue
-        for side in (boxes[band, RIGHT] <= gutter, boxes[band, RIGHT] > gutter):
+        before = boxes[band, RIGHT] <= gutter
+        if before.any() and not before.all() and _is_grid(boxes, sizes, band[before], band[~before]):
+            regions.append([int(line) for row in _rows(boxes, band) for line in row])
+            continue
+        for side in (before, ~before):
             regions.extend(_cut(boxes, sizes, band[side]))
     return regions
 
@@ -84,22 +90,35 @@ def _best_gutter(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp]
         if not left.any():
             continue
         centre = (edge + before[left].max()) / 2
-        score = _side_by_side(boxes, ids, left, right) - 0.05 * int((~left & ~right).sum())
+        score = _side_by_side(boxes, sizes, ids, left, right) - 0.05 * int((~left & ~right).sum())
         if score > best_score + 0.01:
             best, best_score = float(centre), score
     return best
 
 
+def _is_grid(boxes: Boxes, sizes: NDArray[np.float64], left: NDArray[np.intp], right: NDArray[np.intp]) -> bool:
+    """Whether two groups of lines are columns of a table or form, read row by row: short, and in the same rows."""
+    here, there = (float(np.median((boxes[side, RIGHT] - boxes[side, LEFT]) / sizes[side])) for side in (left, right))
+    centre = (boxes[:, TOP] + boxes[:, BOTTOM]) / 2
+    inside = (centre[right][:, None] > boxes[left, TOP]) & (centre[right][:, None] < boxes[left, BOTTOM])
+    if inside.any(axis=1).mean() < 0.7:
+        return False
+    return there <= NUMBER or (max(here, there) <= CELL and bool(inside.any(axis=0).mean() >= 0.4))
+
+
 def _side_by_side(
-    boxes: Boxes, ids: NDArray[np.intp], left: NDArray[np.bool_], right: NDArray[np.bool_]
+    boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp], left: NDArray[np.bool_], right: NDArray[np.bool_]
 ) -> float:
     """Lines that have a neighbour across the gutter in the same band, the smaller of both sides."""
     order = np.argsort((boxes[ids, TOP] + boxes[ids, BOTTOM]) / 2, kind="stable")
     band = np.cumsum((~left & ~right)[order])
-    count = int(band[-1]) + 1
-    on_left = np.bincount(band[left[order]], minlength=count)
-    on_right = np.bincount(band[right[order]], minlength=count)
-    return float(np.minimum(on_left, on_right).sum())
+    score = 0.0
+    for number in np.intersect1d(band[left[order]], band[right[order]]):
+        inside = order[band == number]
+        here, there = ids[inside[left[inside]]], ids[inside[right[inside]]]
+        if not _is_grid(boxes, sizes, here, there):
+            score += min(len(here), len(there))
+    return score
 
 
 def _bands(boxes: Boxes, ids: NDArray[np.intp], gutter: float) -> tuple[list[NDArray[np.intp]], list[bool]]:

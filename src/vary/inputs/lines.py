@@ -58,6 +58,7 @@ def text_components(found: Components) -> NDArray[np.bool_]:
     size = typical_height(height[usable], width[usable])
     usable &= ~((width > 8 * size) & (height < 0.35 * size))
     usable &= ~((height > 4 * size) & (width < 0.35 * size))
+    usable &= ~((height > 3 * size) & (width > 1.5 * size) & (found.area < 0.16 * width * height))
     edge = (found.boxes[:, LEFT] <= 1) | (found.boxes[:, RIGHT] >= page_width - 1)
     usable &= ~(edge & (height > 3 * size))
     edge |= (found.boxes[:, TOP] <= 1) | (found.boxes[:, BOTTOM] >= page_height - 1)
@@ -75,16 +76,15 @@ def remove_rules(strength: Gray, found: Components) -> bool:
     """Erases long straight strokes of frames and tables from `strength` in place, so that text on them is free."""
     width, height = found.width, found.height
     size = typical_height(height, width)
-    long = np.maximum(width, height) > max(6 * size, 40)
-    hollow = found.area < 0.35 * width * height
-    framed = long & (
-        hollow & (height > 2.5 * size) | (np.minimum(width, height) < 0.06 * np.maximum(width, height))
-    )
+    long = np.maximum(width, height)
+    framed = (long > max(6 * size, 40)) & (np.minimum(width, height) < 0.06 * long)
+    framed |= (long > max(6 * size, 40)) & (found.area < 0.35 * width * height) & (height > 2.5 * size)
     changed = False
-    for index in np.flatnonzero(framed):
+    underlined = ~framed & (width > max(10 * size, 80)) & (height < 4 * size)
+    for index in np.flatnonzero(framed | underlined):
         left, top, right, bottom = found.boxes[index]
         inside = (found.labels[top:bottom, left:right] == index + 1).astype(np.uint8)
-        reach = round(max(4 * size, 30))
+        reach = round(max(4 * size, 30) if framed[index] else max(10 * size, 80))
         strokes = np.zeros_like(inside)
         for kernel in ((reach, 1), (1, reach)):
             run = cv2.morphologyEx(inside, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_RECT, kernel))
@@ -369,10 +369,10 @@ def _owners(extent: Boxes, size: NDArray[np.float32], body: NDArray[np.bool_]) -
     away_x = np.maximum(0, away_x)
     away_y = np.maximum(0, np.maximum(box[:, TOP] - centre_y, centre_y - box[:, BOTTOM]))
     inside = (centre_x > box[:, LEFT]) & (centre_x < box[:, RIGHT])
-    near = (away_x <= 0.9 * em) & (away_y <= np.where(inside, 0.4, 0.25) * em)
+    near = (away_x <= 0.9 * em) & (away_y <= np.where(inside, 0.4, 0.3) * em)
     small = (size[:, None] <= 0.62 * em) | (inside & (away_y == 0))
     small &= (extent[:, RIGHT] - extent[:, LEFT])[:, None] < 0.5 * (box[:, RIGHT] - box[:, LEFT])
-    near &= (height[:, None] <= 1.3 * em) & np.where(body[:, None], small & (away_y == 0), True)
+    near &= (height[:, None] <= 1.3 * em) & np.where(body[:, None], small & (away_y <= 0.3 * em), True)
     near[lines, np.arange(len(lines))] = False
     cost = np.where(near, away_x + 2 * away_y, np.inf)
     best = cost.argmin(axis=1)

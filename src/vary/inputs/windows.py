@@ -179,12 +179,13 @@ def _only_text(lines: list[Measured], pieces: int) -> list[Measured]:
     kept = []
     for line in lines:
         width, height = line.box[2] - line.box[0], line.box[3] - line.box[1]
-        if dusty and line.size < 12:
+        if dusty and line.size < 16:
             continue
-        if line.count >= 5 or (line.count >= 3 and (sizes or line.size >= 7)):
+        joined = width > 4 * height and 0.4 < line.fill < 0.7  # a word whose letters touch
+        if line.count >= 5 or joined or (line.count >= 3 and (sizes or line.size >= 7)):
             kept.append(line)
         elif height >= max(size, 6.0) and width < 8 * height:
-            blob = line.count == 1 and line.fill > 0.65 and 0.5 < width / height < 2
+            blob = line.count == 1 and line.fill > 0.65 and width > 0.5 * height
             if not blob:
                 kept.append(line)
     return kept
