@@ -1,6 +1,7 @@
 # make setup   a virtual environment in .venv with everything that development needs
 # make check   lint, formatting and types
-# make test    the tests that CI runs
+# make test    the tests
+# make test-slow   the slow tests, which CI runs too
 # make docs    what is generated in the documents: docs/cli.md, the README's file map
 
 VENV ?= .venv
@@ -8,7 +9,7 @@ BASE_PYTHON ?= python3
 # The virtual environment's Python where there is one, else whichever is on the path.
 PYTHON ?= $(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,$(BASE_PYTHON))
 
-.PHONY: setup check format test test-all docs
+.PHONY: setup check format test test-slow docs
 
 setup:
 	test -x $(VENV)/bin/python || $(BASE_PYTHON) -m venv $(VENV)
@@ -26,8 +27,8 @@ format:
 test:
 	$(PYTHON) -m pytest -m "not slow"
 
-test-all:
-	$(PYTHON) -m pytest
+test-slow:
+	$(PYTHON) -m pytest -m slow
 
 docs:
 	$(PYTHON) docs/make.py

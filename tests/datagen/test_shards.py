@@ -122,7 +122,8 @@ def test_killed_half_way(corpus_file: Path, font_folder: Path, tmp_path: Path) -
     def command(out: Path) -> list[str]:
         code = (
             "from vary.datagen import TextEngine, TextEngineConfig, write_shards\n"
-            f"config = TextEngineConfig(corpus=({str(corpus_file)!r},), font_folders=({str(font_folder)!r},))\n"
+            f"files, folders = ({str(corpus_file)!r},), ({str(font_folder)!r},)\n"
+            "config = TextEngineConfig(corpus=files, font_folders=folders)\n"
             f"write_shards(TextEngine(config), {str(out)!r}, lines={lines}, lines_per_shard=50)\n"
         )
         return [sys.executable, "-c", code]

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -201,10 +202,12 @@ class FontCatalogue:
         return {family: tuple(groups[family]) for family in sorted(groups)}
 
     def family_weights(self) -> dict[str, float]:
-        """How often a family is drawn, relative to the others."""
+        """How often a family is drawn, relative to the others; families of one collection share a weight."""
+        groups = self.by_family()
+        siblings = Counter(faces[0].path for faces in groups.values())
         return {
-            family: max(_FAMILY_WEIGHTS[face.kind] for face in faces)
-            for family, faces in self.by_family().items()
+            family: max(_FAMILY_WEIGHTS[face.kind] for face in faces) / siblings[faces[0].path]
+            for family, faces in groups.items()
         }
 
     @staticmethod

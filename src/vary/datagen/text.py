@@ -86,8 +86,8 @@ class TextEngine:
                 f"no font covers language {language!r}: install one (vary/datagen/font_packages.txt)"
             )
         groups, weights = fonts.by_family(), fonts.family_weights()
+        share = np.array([weights[family] for family in groups])
         chinese = set(self.fonts.covering(COMMON_CHINESE).families) if language != "zh" else set()
-        share = np.array([1.0 if language == "zh" else weights[family] for family in groups])
         share *= np.where([family in chinese for family in groups], 0.15, 1.0)
         return list(groups.values()), share / share.sum()
 

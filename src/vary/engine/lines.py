@@ -130,7 +130,7 @@ def _decode(model: VaryForConditionalGeneration, batch: _Batch, rows: Sequence[i
         return []
     images = batch.features.pooler_output
     assert images is not None
-    some = VaryImageFeatures(pooler_output=[images[row] for row in rows])  # type: ignore[arg-type]
+    some = VaryImageFeatures(pooler_output=[images[row] for row in rows])
     text = {name: value[torch.tensor(rows, device=value.device)] for name, value in batch.text.items()}
     return generate(
         model,

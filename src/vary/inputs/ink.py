@@ -114,9 +114,9 @@ def _repaint_panels(gray: Gray, background: Gray, found: Components) -> Gray | N
     ink, or None if there are no panels.
     """
     width, height = found.width, found.height
-    solid = (found.area > 0.1 * width * height) & (np.minimum(width, height) >= 12) & (found.area > PANEL_AREA)
+    solid = (found.area > 0.3 * width * height) & (np.minimum(width, height) >= 12) & (found.area > PANEL_AREA)
     rims = np.zeros_like(gray)
-    changed = False
+    changed = _repaint_corners(gray, background, found)
     for index in np.flatnonzero(solid):
         left, top, right, bottom = (int(edge) for edge in found.boxes[index])
         inside = (found.labels[top:bottom, left:right] == index + 1).astype(np.uint8)
@@ -124,11 +124,9 @@ def _repaint_panels(gray: Gray, background: Gray, found: Components) -> Gray | N
         filled = cv2.drawContours(np.zeros_like(inside), contours, -1, 1, cv2.FILLED)
         if _holds_letters(inside, filled, contours[0]):
             cv2.drawContours(rims, contours, -1, 255, RIM, offset=(left, top))
-        elif not _goes_on(gray, background, found, int(index)):
-            continue
-        colour = np.median(gray[top:bottom, left:right][inside > 0])
-        background[top:bottom, left:right][filled > 0] = np.uint8(colour)
-        changed = True
+            colour = np.median(gray[top:bottom, left:right][inside > 0])
+            background[top:bottom, left:right][filled > 0] = np.uint8(colour)
+            changed = True
     return rims if changed else None
 
 
@@ -136,22 +134,32 @@ def _holds_letters(inside: Gray, filled: Gray, contour: cv2.typing.MatLike) -> b
     """Whether a component is a rectangle with holes like the letters on a panel."""
     area = int(filled.sum())
     _, (width, height), _ = cv2.minAreaRect(contour)
-    if area < 600 or area < 0.8 * width * height or inside.sum() < 0.6 * area or min(width, height) < 12:
+    if area < 0.8 * width * height or inside.sum() < 0.6 * area or min(width, height) < 12:
         return False
     holes = components((filled - inside) * THRESHOLD)
     return int(((holes.height >= 4) & (holes.area >= 6)).sum()) >= 3
 
 
-def _goes_on(gray: Gray, background: Gray, found: Components, index: int) -> bool:
-    """Whether the page beside a thick component has its colour: then it is a part of the ground, not ink on it."""
-    left, top, right, bottom = (int(edge) for edge in found.boxes[index])
-    around = (slice(max(0, top - 4), bottom + 4), slice(max(0, left - 4), right + 4))
-    labels, colours = found.labels[around], gray[around].astype(np.float32)
-    inside = (labels == index + 1).astype(np.uint8)
-    if not cv2.erode(inside, np.ones((RIM, RIM), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0).any():
+def _repaint_corners(gray: Gray, background: Gray, found: Components) -> bool:
+    """Ink whose colour goes on as ground beside it is a part of that ground: writes it into `background`."""
+    ink = (found.labels > 0).view(np.uint8)
+    thick = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((RIM, RIM), np.uint8))
+    if not thick.any():
         return False
-    ring = cv2.dilate(inside, np.ones((9, 9), np.uint8)) - cv2.dilate(inside, np.ones((3, 3), np.uint8))
-    colour = float(np.median(colours[inside > 0]))
-    ground = float(np.median(background[around][inside > 0]))
-    same = np.abs(colours - colour) < 0.15 * abs(colour - ground)
-    return bool((same & (labels == 0))[ring > 0].mean() > 0.12)
+    parts = components(thick * THRESHOLD)
+    changed = False
+    for index in np.flatnonzero(parts.area > PANEL_AREA // 2):
+        left, top, right, bottom = (int(edge) for edge in parts.boxes[index])
+        around = (slice(max(0, top - RIM), bottom + RIM), slice(max(0, left - RIM), right + RIM))
+        inside = (parts.labels[around] == index + 1).astype(np.uint8)
+        ring = (cv2.dilate(inside, np.ones((RIM, RIM), np.uint8)) > inside) & (ink[around] == 0)
+        if not ring.any():
+            continue
+        colours = gray[around].astype(np.float32)
+        colour = float(np.median(colours[inside > 0]))
+        contrast = abs(colour - float(np.median(background[around][inside > 0])))
+        if (np.abs(colours[ring] - colour) < 0.15 * contrast).mean() > 0.12:
+            grown = cv2.dilate(inside, np.ones((RIM, RIM), np.uint8)) & ink[around]
+            background[around][grown > 0] = np.uint8(colour)
+            changed = True
+    return changed

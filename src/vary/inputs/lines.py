@@ -58,7 +58,7 @@ def text_components(found: Components) -> NDArray[np.bool_]:
     size = typical_height(height[usable], width[usable])
     usable &= ~((width > 8 * size) & (height < 0.35 * size))
     usable &= ~((height > 4 * size) & (width < 0.35 * size))
-    usable &= ~((height > 3 * size) & (width > 1.5 * size) & (found.area < 0.16 * width * height))
+    usable &= ~((height > 3 * size) & (width > 1.5 * size) & (found.area < 0.2 * width * height))
     edge = (found.boxes[:, LEFT] <= 1) | (found.boxes[:, RIGHT] >= page_width - 1)
     usable &= ~(edge & (height > 3 * size))
     edge |= (found.boxes[:, TOP] <= 1) | (found.boxes[:, BOTTOM] >= page_height - 1)

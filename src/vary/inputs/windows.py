@@ -39,7 +39,8 @@ TEXT_SHARE = 0.75
 SIDE_MARGIN = 4
 """Pixels of a window (at 32 px height) left and right of the ink."""
 DUST = 10
-"""Components per letter found from which a page is dusty, and small text on it is none."""
+"""Components per letter found from which a page is dusty, and text on it of less than `DUST_SIZE` pixels is none."""
+DUST_SIZE = 16.0
 MIN_CONTRAST = 36.0
 """Gray levels that text must differ from its ground, or it is taken for show-through ..."""
 CONTRAST_SHARE = 0.2
@@ -174,21 +175,24 @@ def _only_text(lines: list[Measured], pieces: int) -> list[Measured]:
     limit = max(MIN_CONTRAST, CONTRAST_SHARE * strongest)
     lines = [line for line in lines if line.contrast >= limit]
     sizes = [line.size for line in lines for _ in range(line.count) if line.count >= 5]
-    dusty = pieces > DUST * sum(line.count for line in lines)
-    size = 0.65 * float(np.median(sizes)) if sizes else 9.0
-    kept = []
-    for line in lines:
-        width, height = line.box[2] - line.box[0], line.box[3] - line.box[1]
-        if dusty and line.size < 16:
-            continue
-        joined = width > 4 * height and 0.4 < line.fill < 0.7  # a word whose letters touch
-        if line.count >= 5 or joined or (line.count >= 3 and (sizes or line.size >= 7)):
-            kept.append(line)
-        elif height >= max(size, 6.0) and width < 8 * height:
-            blob = line.count == 1 and line.fill > 0.65 and width > 0.5 * height
-            if not blob:
-                kept.append(line)
+    kept = [line for line in lines if _is_text(line, float(np.median(sizes)) if sizes else 0.0)]
+    if pieces > DUST * sum(line.count for line in kept):
+        kept = [line for line in kept if line.size >= DUST_SIZE]
     return kept
+
+
+def _is_text(line: Measured, common: float) -> bool:
+    """Judges a line by itself; `common` is the letter height of the page's longer lines, 0 if there are none."""
+    width, height = line.box[2] - line.box[0], line.box[3] - line.box[1]
+    if line.count >= 5 or (line.count >= 3 and (common or line.size >= 7)):
+        return True
+    if width > 4 * height and 0.4 < line.fill < 0.7:  # words whose letters touch
+        return True
+    if height < (max(0.65 * common, 6.0) if common else 9.0) or width > 8 * height:
+        return False
+    blob = line.count == 1 and line.fill > 0.65 and width > 0.5 * height
+    scrap = common > 0 and height > 2 * common and line.fill < 0.18
+    return not blob and not scrap
 
 
 def _arrange(lines: list[Measured]) -> list[TextLine]:

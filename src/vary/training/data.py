@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from transformers import PreTrainedTokenizerFast
 
 from vary.datagen.shards import read_shards
 from vary.datagen.text import TextEngine, TextEngineConfig
@@ -147,7 +148,7 @@ class LineFormat:
 
 
 @lru_cache(maxsize=2)
-def _tokenizer(path: Path):  # type: ignore[no-untyped-def]
+def _tokenizer(path: Path) -> PreTrainedTokenizerFast:
     return load_character_tokenizer(path)
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from vary.datagen.fonts import FontCatalogue, find_fonts
 from vary.datagen.text import TextEngine, TextEngineConfig
-from vary.model.modeling import VaryForConditionalGeneration
-from vary.training.data import LineFormat, make_batches
+from vary.model.modeling import VaryForConditionalGeneration, VaryImageFeatures
+from vary.training.data import LineBatch, LineFormat, make_batches
 
 __all__ = ["VALIDATION_FAMILIES", "LineValidation", "validation_lines"]
 
@@ -59,17 +59,20 @@ class LineValidation:
             batch = batch.to(device)
             features = model.get_image_features(batch.pixel_values, pixel_widths=batch.pixel_widths)
             spelled = model.ctc_logits(features).argmax(-1)
+            frames = batch.pixel_widths // self.form.patch_size * self.form.ctc_frames
             truths = [labels[labels >= 0][:-1].tolist() for labels in batch.labels]
             for row, (truth, read) in enumerate(
                 zip(truths, self._decode(model, batch, features), strict=True)
             ):
-                path = torch.unique_consecutive(spelled[row, : int(features.ctc_lengths[row])])
+                path = torch.unique_consecutive(spelled[row, : int(frames[row])])
                 edits["cer_ctc"] += self.distance(self._text(path[path != blank].tolist()), self._text(truth))
                 edits["cer_decoder"] += self.distance(self._text(read), self._text(truth))
                 total += len(truth)
         return {name: count / max(1, total) for name, count in edits.items()}
 
-    def _decode(self, model, batch, features) -> list[list[int]]:  # type: ignore[no-untyped-def]
+    def _decode(
+        self, model: VaryForConditionalGeneration, batch: LineBatch, features: VaryImageFeatures
+    ) -> list[list[int]]:
         """Greedy ids of every row; prompts are padded on the left, as in reading."""
         prompts = [
             ids[: int((labels < 0).sum() - (mask == 0).sum())].tolist()
