@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
+from vary.model.presets import preset_config
 
 torch.set_num_threads(1)  # tiny matrices; threads only cost
 
@@ -123,6 +124,32 @@ def tiny_nano_config() -> VaryConfig:
         window="lines",
         **TOKENS,
     )
+
+
+def small_nano_config(width: int = 24, initializer_range: float = 0.3) -> VaryConfig:
+    """The preset vary-nano with its own token ids, but narrow; large weights make its texts differ."""
+    settings = preset_config("vary-nano").to_dict()
+    settings["projector_dim"] = width
+    settings["vision_vocabulary_config"] |= {
+        "hidden_size": width,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "stem_channels": (width // 6, width // 3, width // 2),
+        "neck_channels": width,
+        "merge_channels": (width,),
+        "ctc_hidden_size": width,
+        "initializer_range": initializer_range,
+    }
+    settings["text_config"].pop("layer_types", None)  # follows from the number of layers
+    settings["text_config"] |= {
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "initializer_range": initializer_range,
+    }
+    return VaryConfig(**settings)
 
 
 def random_model(config: VaryConfig, seed: int = 0) -> VaryForConditionalGeneration:

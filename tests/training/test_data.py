@@ -94,6 +94,8 @@ def test_required_frames_counts_a_blank_between_equal_tokens() -> None:
 class Numbered:
     """A source whose texts name their pool."""
 
+    def describe(self) -> None: ...
+
     def prepare(self) -> None: ...
 
     def pool(self, index: int, max_chars: int) -> list[tuple[NDArray[np.uint8], str]]:

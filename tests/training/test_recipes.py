@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from transformers import set_seed
 
+from factories import small_nano_config
 from vary.assets import nano_vocabulary
 from vary.datagen.text import TextEngineConfig
 from vary.engine.generation import generate
@@ -83,6 +85,10 @@ def test_what_a_run_writes_can_be_read_with(recipe: VocabularyRecipe, tmp_path: 
     plot_log(folder / "log.csv", tmp_path / "loss.png")
     assert Image.open(tmp_path / "loss.png").size[0] > 500
     assert json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["steps"] == 2
+    data = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    assert data["corpus"][0]["file"] == "corpus.txt"
+    assert "DejaVu Sans" in data["fonts"]
+    assert "DejaVu Serif" not in data["fonts"]
     page = Image.new("RGB", (200, 60), "white")
     ImageDraw.Draw(page).text((10, 20), "some text", fill="black")
     [read] = Reader.load(folder / "model", device="cpu").read(page, max_new_tokens=4).pages
@@ -129,35 +135,8 @@ def painted(text: str) -> np.ndarray:
 
 def test_overfitted_lines_give_their_own_text_and_the_image_decides() -> None:
     """Trap T1: a model that has learned the texts but not to look gives the same text for every image."""
-    from transformers import set_seed
-
-    from vary.model.configuration import VaryConfig
-    from vary.model.presets import preset_config
-
-    settings = preset_config("vary-nano").to_dict()
-    width = 48
-    settings["vision_vocabulary_config"] |= {
-        "hidden_size": width,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "stem_channels": (8, 16, 24),
-        "neck_channels": width,
-        "merge_channels": (width,),
-        "ctc_hidden_size": width,
-        "initializer_range": 0.05,
-    }
-    settings["text_config"].pop("layer_types", None)
-    settings["text_config"] |= {
-        "hidden_size": width,
-        "intermediate_size": 96,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "initializer_range": 0.05,
-    }
-    settings["projector_dim"] = width
     set_seed(1)
-    model = VaryForConditionalGeneration(VaryConfig(**settings))
+    model = VaryForConditionalGeneration(small_nano_config(48, initializer_range=0.05))
     form = line_format(model, nano_vocabulary())
     texts = ["cat", "a dog", "Mouse", "12:30", "end.", "bird", "x + y", "Hello"]
     images = [painted(text) for text in texts]

@@ -33,7 +33,15 @@ from vary.datagen.corpus import file_sha256
 from vary.datagen.text import LineSample, TextEngine
 from vary.errors import DataError
 
-__all__ = ["MANIFEST", "ShardItem", "read_manifest", "read_shard", "read_shards", "write_shards"]
+__all__ = [
+    "MANIFEST",
+    "ShardItem",
+    "describe_engine",
+    "read_manifest",
+    "read_shard",
+    "read_shards",
+    "write_shards",
+]
 
 MANIFEST = "manifest.json"
 SCHEMA = "vary-shards/1"
@@ -106,7 +114,7 @@ def write_shards(
         )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    head = _manifest_head(engine, lines, lines_per_shard)
+    head = {**describe_engine(engine), "lines": lines, "lines_per_shard": lines_per_shard}
     started = _begin(folder, head)
     if "counts" in started:
         return started
@@ -146,8 +154,8 @@ def _run(jobs: list[_Job], engine: TextEngine, workers: int) -> Iterator[Record]
             raise
 
 
-def _manifest_head(engine: TextEngine, lines: int, lines_per_shard: int) -> Record:
-    """What a data set is made from: everything that its samples depend on."""
+def describe_engine(engine: TextEngine) -> Record:
+    """What an engine's samples depend on: texts, fonts, settings, versions; the head of a manifest."""
     config = asdict(engine.config)
     files = [Path(file) for file in config.pop("corpus")]
     versions = {
@@ -159,8 +167,6 @@ def _manifest_head(engine: TextEngine, lines: int, lines_per_shard: int) -> Reco
         "engine": "text",
         "split": engine.config.split,
         "seed": engine.config.seed,
-        "lines": lines,
-        "lines_per_shard": lines_per_shard,
         "config": json.loads(json.dumps(config)),
         "corpus": [{"file": file.name, "sha256": file_sha256(file)} for file in files],
         "fonts": {family: [f.style for f in faces] for family, faces in engine.fonts.by_family().items()},

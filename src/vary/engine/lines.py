@@ -172,7 +172,7 @@ def _verify(
 
 
 def _score(line: Generation, scores: Tensor, blank: int) -> float:
-    """The log-probability of a reading under both branches; one that did not end by itself is the last choice."""
+    """The log-probability of a reading under both branches; least where it did not end by itself."""
     if line.finish_reason != "stop":
         return -math.inf
     if not line.ids:

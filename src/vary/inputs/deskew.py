@@ -13,6 +13,8 @@ from vary.inputs.lines import segments
 
 __all__ = ["deskew_matrix", "estimate_skew", "rotate"]
 
+Reals = NDArray[np.float64]
+
 MAX_SKEW = 10.0
 """Degrees to either side that are searched."""
 MIN_SKEW = 0.05
@@ -25,11 +27,13 @@ MAX_POINTS = 24_000
 NORMAL_WIDTH = 1240
 """Bins of the profiles are pixels of a page of this width."""
 SEARCH = ((0.4, 4.0), (0.1, 2.0))
-"""(step in degrees, bin in normal pixels) from coarse to fine; each stage looks around the best of the last."""
+"""(step in degrees, bin in normal pixels) from coarse to fine; each stage looks around the best of the
+last."""
 
 
 def estimate_skew(found: Components, text: NDArray[np.bool_]) -> float:
-    """Degrees by which the text lines fall to the right (clockwise positive), 0 where there is too little text.
+    """Degrees by which the text lines fall to the right (clockwise positive), 0 where there is too little
+    text.
 
     Every angle makes a profile of the lower edges of the text components (`text` (N,) chooses them); the
     angle with the most uneven profile wins.  Then a straight line is fitted to the feet of each phrase, since
@@ -51,41 +55,41 @@ def estimate_skew(found: Components, text: NDArray[np.bool_]) -> float:
         angles = best + np.arange(-round(span / step), round(span / step) + 1) * step
         best = float(angles[np.argmax([_unevenness(x, y, angle, cell) for angle in angles])])
         span = step * 1.5
-    best = _fit_feet(boxes.astype(np.float32), found.labels.shape, best)
+    best = _fit_feet(boxes.astype(np.float64), found.labels.shape, best)
     return best if abs(best) >= MIN_SKEW else 0.0
 
 
-def _fit_feet(boxes: NDArray[np.float32], shape: tuple[int, int], skew: float) -> float:
+def _fit_feet(boxes: Reals, shape: tuple[int, int], skew: float) -> float:
     """`skew` refined by one regression over the lower edges of the components within their phrases."""
-    x = (boxes[:, 0] + boxes[:, 2]) / 2
-    height = boxes[:, 3] - boxes[:, 1]
+    x: Reals = (boxes[:, 0] + boxes[:, 2]) / 2.0
+    height: Reals = boxes[:, 3] - boxes[:, 1]
     level = boxes.copy()
     level[:, 1::2] -= ((x - shape[1] / 2) * math.tan(math.radians(skew)))[:, None]
-    phrase = segments(level, shape)
+    phrase = segments(level.astype(np.float32), shape)
     weight = (np.bincount(phrase)[phrase] >= 5).astype(np.float64)
     order = np.lexsort((level[:, 3], phrase))
     starts = np.searchsorted(phrase[order], np.arange(phrase.max() + 2))
-    foot = level[order, 3][(starts[:-1] + starts[1:]) // 2][phrase]
+    feet: Reals = level[:, 3]
+    foot: Reals = feet[order][(starts[:-1] + starts[1:]) // 2][phrase]
     tangent = 0.0
     for share in (0.2, 0.15, 0.12, 0.12, 0.12):
-        away = level[:, 3] - foot - tangent * (x - _means(x, weight, phrase))
+        away = feet - foot - tangent * (x - _means(x, weight, phrase))
         near = weight * (np.abs(away) <= share * height + 0.5)
-        across, down = x - _means(x, near, phrase), level[:, 3] - _means(level[:, 3], near, phrase)
+        across, down = x - _means(x, near, phrase), feet - _means(feet, near, phrase)
         spread = float((near * across * across).sum())
         if spread < MIN_SPREAD:
             return 0.0
         tangent = float((near * across * down).sum()) / spread
-        foot = _means(level[:, 3] - tangent * (x - _means(x, weight, phrase)), near, phrase)
+        foot = _means(feet - tangent * (x - _means(x, weight, phrase)), near, phrase)
     change = math.degrees(math.atan(tangent))
     return skew + change if abs(change) < MAX_CHANGE else skew
 
 
-def _means(
-    values: NDArray[np.float32], weight: NDArray[np.float64], group: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def _means(values: Reals, weight: Reals, group: NDArray[np.intp]) -> Reals:
     """(N,) for each value the weighted mean of its group."""
     total = np.bincount(group, weight)
-    return (np.bincount(group, weight * values) / np.maximum(total, 1e-9))[group]
+    means = np.bincount(group, weight * values) / np.maximum(total, 1e-9)
+    return np.asarray(means[group], dtype=np.float64)
 
 
 def _lower_edges(
@@ -110,7 +114,8 @@ def _unevenness(x: NDArray[np.float32], y: NDArray[np.float32], angle: float, ce
 
 
 def deskew_matrix(shape: tuple[int, int], skew: float) -> tuple[NDArray[np.float64], tuple[int, int]]:
-    """(2, 3) matrix from page pixels to deskewed pixels, and the (height, width) that holds the whole page."""
+    """(2, 3) matrix from page pixels to deskewed pixels, and the (height, width) that holds the whole
+    page."""
     height, width = shape
     if skew == 0.0:
         return np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), shape

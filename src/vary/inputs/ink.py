@@ -1,4 +1,5 @@
-"""Where a page has ink: background, noise and local contrast made one number per pixel, and its components."""
+"""Where a page has ink: background, noise and local contrast made one number per pixel, and its
+components."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ LOCAL_FRACTION = 0.36
 BACKGROUND_SIDE = 440
 """The background is estimated on a page thinned out to about this many pixels on its long side ..."""
 BACKGROUND_KERNEL = 51
-"""... as a median over windows of this size, so text of up to a tenth of the page height is not background."""
+"""... as a median over windows of this size, so text of up to a tenth of the page height is not
+background."""
 CONTRAST_CELL = 8
 PANEL_AREA = 250
 """Square pixels of the smallest dark panel or corner of one."""
@@ -31,7 +33,8 @@ RIM = 7
 
 
 class Components(NamedTuple):
-    """Connected components of the ink: `boxes` (N, 4) int32 left, top, right, bottom (exclusive), `area` (N,)."""
+    """Connected components of the ink: `boxes` (N, 4) int32 left, top, right, bottom (exclusive), `area`
+    (N,)."""
 
     boxes: NDArray[np.int32]
     area: NDArray[np.int32]
@@ -58,7 +61,8 @@ def components(strength: Gray) -> Components:
 
 
 def find_ink(gray: Gray) -> tuple[Gray, Components]:
-    """How far each pixel stands out from its background, (H, W) uint8 with ink from `THRESHOLD` on, and that ink.
+    """How far each pixel stands out from its background, (H, W) uint8 with ink from `THRESHOLD` on, and that
+    ink.
 
     Both dark text on light and light text on dark stand out.  Shadows go into the background, which is a
     local median; noise raises the threshold; so does strong ink close by, which keeps its halo out.
@@ -110,11 +114,11 @@ def _relative(difference: Gray, sigma: float) -> Gray:
 def _repaint_panels(gray: Gray, background: Gray, found: Components) -> Gray | None:
     """Finds filled panels (light text on a dark bar) and writes their colour into `background`, in place.
 
-    Also the corners of larger ones, which the median rounds off.  Returns a mask of the panels' rims, which are no
-    ink, or None if there are no panels.
+    Also the corners of larger ones, which the median rounds off.  Returns a mask of the panels' rims, which
+    are no ink, or None if there are no panels.
     """
     width, height = found.width, found.height
-    solid = (found.area > 0.3 * width * height) & (np.minimum(width, height) >= 12) & (found.area > PANEL_AREA)
+    solid = (found.area > np.maximum(0.3 * width * height, PANEL_AREA)) & (np.minimum(width, height) >= 12)
     rims = np.zeros_like(gray)
     changed = _repaint_corners(gray, background, found)
     for index in np.flatnonzero(solid):

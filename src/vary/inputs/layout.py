@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ __all__ = ["reading_order", "split_blocks"]
 
 LEFT, TOP, RIGHT, BOTTOM = range(4)
 Boxes = NDArray[np.float64]
+Ids = NDArray[np.intp]
 
 GUTTER = 0.7
 """Narrowest column gutter, in letter heights."""
@@ -23,9 +25,9 @@ APART = 2.2
 def reading_order(boxes: Boxes, sizes: NDArray[np.float64]) -> list[list[int]]:
     """Line numbers in reading order, one list per region that holds a single column.
 
-    `boxes` (N, 4) left, top, right, bottom; `sizes` (N,) letter heights.  Recursive: the best gutter is looked
-    for; lines across it (full-width headings) cut the region into bands, bands are read from top to bottom,
-    the columns of a band from left to right.
+    `boxes` (N, 4) left, top, right, bottom; `sizes` (N,) letter heights.  Recursive: the best gutter is
+    looked for; lines across it (full-width headings) cut the region into bands, bands are read from top to
+    bottom, the columns of a band from left to right.
     """
     everything = np.arange(len(boxes))
     regions: list[list[int]] = []
@@ -45,7 +47,8 @@ def _peel(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp]) -> li
 
 
 def _is_apart(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp], row: NDArray[np.intp]) -> bool:
-    """Whether a row of common size keeps a distance from the other lines that they do not keep from each other."""
+    """Whether a row of common size keeps a distance from the other lines that they do not keep from each
+    other."""
     typical = float(np.median(sizes[ids]))
     rest = np.setdiff1d(ids, row)
     if sizes[row].max() > 1.9 * typical:
@@ -96,9 +99,11 @@ def _best_gutter(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp]
     return best
 
 
-def _is_grid(boxes: Boxes, sizes: NDArray[np.float64], left: NDArray[np.intp], right: NDArray[np.intp]) -> bool:
-    """Whether two groups of lines are columns of a table or form, read row by row: short, and in the same rows."""
-    here, there = (float(np.median((boxes[side, RIGHT] - boxes[side, LEFT]) / sizes[side])) for side in (left, right))
+def _is_grid(boxes: Boxes, sizes: NDArray[np.float64], left: Ids, right: Ids) -> bool:
+    """Whether two groups of lines are columns of a table or form, read row by row: short, and in the same
+    rows."""
+    widths = (boxes[:, RIGHT] - boxes[:, LEFT]) / sizes
+    here, there = float(np.median(widths[left])), float(np.median(widths[right]))
     centre = (boxes[:, TOP] + boxes[:, BOTTOM]) / 2
     inside = (centre[right][:, None] > boxes[left, TOP]) & (centre[right][:, None] < boxes[left, BOTTOM])
     if inside.any(axis=1).mean() < 0.7:
@@ -107,7 +112,7 @@ def _is_grid(boxes: Boxes, sizes: NDArray[np.float64], left: NDArray[np.intp], r
 
 
 def _side_by_side(
-    boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp], left: NDArray[np.bool_], right: NDArray[np.bool_]
+    boxes: Boxes, sizes: NDArray[np.float64], ids: Ids, left: NDArray[np.bool_], right: NDArray[np.bool_]
 ) -> float:
     """Lines that have a neighbour across the gutter in the same band, the smaller of both sides."""
     order = np.argsort((boxes[ids, TOP] + boxes[ids, BOTTOM]) / 2, kind="stable")
@@ -130,7 +135,8 @@ def _bands(boxes: Boxes, ids: NDArray[np.intp], gutter: float) -> tuple[list[NDA
 
 
 def _rows(boxes: Boxes, ids: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Rows from top to bottom, each from left to right: lines that overlap by half of the lower one's height."""
+    """Rows from top to bottom, each from left to right: lines that overlap by half of the lower one's
+    height."""
     rows: list[list[int]] = []
     for line in ids[np.argsort((boxes[ids, TOP] + boxes[ids, BOTTOM]) / 2, kind="stable")].tolist():
         if rows:
@@ -158,7 +164,7 @@ def split_blocks(
     column = float(boxes[list(region), RIGHT].max())
     margin = float(np.percentile(boxes[list(region), LEFT], 30))
     blocks = [[region[0]]]
-    for before, here in zip(region[:-1], region[1:], strict=True):
+    for before, here in pairwise(region):
         step = baselines[here] - baselines[before]
         size = float(heights[[before, here], 1].mean())
         ratio = heights[here] / np.maximum(heights[before], 1e-6)

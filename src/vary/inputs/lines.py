@@ -6,6 +6,7 @@ gutter runs between them.  Nothing here knows letters, so Latin and Chinese take
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import cv2
@@ -39,7 +40,8 @@ ROUNDS = 4
 
 
 class Group(NamedTuple):
-    """The components of one line: `members` index the page's components, `core` marks the letters among them."""
+    """The components of one line: `members` index the page's components, `core` marks the letters among
+    them."""
 
     members: NDArray[np.intp]
     box: tuple[float, float, float, float]
@@ -48,7 +50,8 @@ class Group(NamedTuple):
 
 
 def text_components(found: Components) -> NDArray[np.bool_]:
-    """Which components may be (parts of) characters: not specks, rules, frames, blots or the scanner's shadow."""
+    """Which components may be (parts of) characters: not specks, rules, frames, blots or the scanner's
+    shadow."""
     page_height, page_width = found.labels.shape
     width, height = found.width, found.height
     limit = max(0.14 * max(page_height, page_width), min(page_height, 260))
@@ -63,17 +66,18 @@ def text_components(found: Components) -> NDArray[np.bool_]:
     usable &= ~(edge & (height > 3 * size))
     edge |= (found.boxes[:, TOP] <= 1) | (found.boxes[:, BOTTOM] >= page_height - 1)
     usable &= ~(edge & (found.area > 0.5 * width * height) & (np.maximum(width, height) > 3 * size))
-    return usable
+    return np.asarray(usable)
 
 
-def typical_height(height: NDArray[np.int32], width: NDArray[np.int32]) -> float:
+def typical_height(height: NDArray[Any], width: NDArray[Any]) -> float:
     """Height of common letters: the median over components that are no specks, at least 4 px."""
     letters = height[(height >= 4) & (width >= 2)]
     return max(4.0, float(np.median(letters))) if len(letters) else 4.0
 
 
 def remove_rules(strength: Gray, found: Components) -> bool:
-    """Erases long straight strokes of frames and tables from `strength` in place, so that text on them is free."""
+    """Erases long straight strokes of frames and tables from `strength` in place, so that text on them is
+    free."""
     width, height = found.width, found.height
     size = typical_height(height, width)
     long = np.maximum(width, height)
@@ -100,7 +104,8 @@ def remove_rules(strength: Gray, found: Components) -> bool:
 
 
 def split_joined(strength: Gray, found: Components, usable: NDArray[np.bool_]) -> bool:
-    """Cuts letters that touch those of the next line, in place, at the row of least ink; True if there were some."""
+    """Cuts letters that touch those of the next line, in place, at the row of least ink; True if there were
+    some."""
     ids = np.flatnonzero(usable)
     if not len(ids):
         return False
@@ -134,7 +139,7 @@ def find_groups(found: Components, usable: NDArray[np.bool_]) -> list[Group]:
     groups = []
     order = np.argsort(line, kind="stable")
     bounds = np.searchsorted(line[order], np.arange(line.max() + 2))
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds.tolist()):
         mine = order[start:stop]
         if len(mine):
             groups.append(_group(ids[mine], boxes[mine], heights[mine]))
@@ -150,7 +155,8 @@ def _group(ids: NDArray[np.intp], boxes: Boxes, heights: NDArray[np.float32]) ->
 def segments(
     boxes: Boxes, shape: tuple[int, int], without: NDArray[np.bool_] | None = None
 ) -> NDArray[np.intp]:
-    """(N,) segment numbers: each component is painted as its stretched core, what touches belongs together."""
+    """(N,) segment numbers: each component is painted as its stretched core, what touches belongs
+    together."""
     height = boxes[:, BOTTOM] - boxes[:, TOP]
     width = boxes[:, RIGHT] - boxes[:, LEFT]
     scale = 1.0 / float(np.clip(round(typical_height(height, width) / 7), 1, 4))
@@ -227,7 +233,8 @@ def _weighted_percentile(values: NDArray[np.float32], weights: NDArray[np.float3
 
 
 def _is_body(extent: Boxes, size: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Segments that can carry a line, as opposed to dots, accents, dashes and dust beside or between lines."""
+    """Segments that can carry a line, as opposed to dots, accents, dashes and dust beside or between
+    lines."""
     width = extent[:, RIGHT] - extent[:, LEFT]
     typical = float(np.median(np.repeat(size, np.maximum(1, (width / np.maximum(size, 1)).astype(int)))))
     return (size >= 4) & (size >= 0.45 * typical) & (width >= 0.12 * size)
@@ -285,8 +292,8 @@ def _neighbours(
 def _is_gutter(extent: Boxes, here: int, there: int, gap: float, reach: float) -> bool:
     """Whether the gap between two segments of a row is (part of) white space that separates columns.
 
-    Columns show by rows on both sides of one clear channel, the right ones aligned along it, the left ones wider
-    than the numbers or bullets of a list.
+    Columns show by rows on both sides of one clear channel, the right ones aligned along it, the left ones
+    wider than the numbers or bullets of a list.
     """
     middle = (extent[here, TOP] + extent[here, BOTTOM] + extent[there, TOP] + extent[there, BOTTOM]) / 4
     start, end = float(extent[here, RIGHT]), float(extent[there, LEFT])
@@ -321,7 +328,8 @@ def _labels(extent: Boxes, ids: NDArray[np.intp], reach: float) -> NDArray[np.bo
         (before > -reach) & (before < 3 * reach) & (centre > extent[:, TOP]) & (centre < extent[:, BOTTOM])
     )
     joined[np.arange(len(ids)), ids] = False
-    return (extent[ids, RIGHT] - extent[ids, LEFT] <= LABEL_WIDTH * reach) & ~joined.any(axis=1)
+    short = extent[ids, RIGHT] - extent[ids, LEFT] <= LABEL_WIDTH * reach
+    return np.asarray(short & ~joined.any(axis=1))
 
 
 def _nearest(extent: Boxes, chosen: NDArray[np.bool_], side: int) -> NDArray[np.intp]:
@@ -334,15 +342,17 @@ def _nearest(extent: Boxes, chosen: NDArray[np.bool_], side: int) -> NDArray[np.
     centre = (extent[ids, TOP] + extent[ids, BOTTOM]) / 2
     inside = (centre[:, None] > extent[ids, TOP]) & (centre[:, None] < extent[ids, BOTTOM])
     hidden = inside & (edge > edge[:, None])
-    return ids[~hidden.any(axis=1)]
+    return np.asarray(ids[~hidden.any(axis=1)])
 
 
 def _adopt(
     boxes: Boxes, heights: NDArray[np.float32], label: NDArray[np.intp], drop: bool = False
 ) -> NDArray[np.intp]:
-    """Gives dots, accents, quotes and parts of characters to the line they stand in or at; `drop` makes the rest -1.
+    """Gives dots, accents, quotes and parts of characters to the line they stand in or at; `drop` makes the
+    rest -1.
 
-    Done before the search for gutters too: Chinese punctuation leaves white cells that stand below each other.
+    Done before the search for gutters too: Chinese punctuation leaves white cells that stand below each
+    other.
     """
     for _ in range(ROUNDS):
         count = int(label.max()) + 1

@@ -30,9 +30,11 @@ X_HEIGHT = 0.7
 SMALL = (0.45, 0.84)
 """Columns of ink that end at this share of the tall letters' height are those of small letters."""
 LETTERS_SHARE = 0.45
-"""With at least this share of such columns a block is set in small letters, below in capitals, digits or Chinese."""
+"""With at least this share of such columns a block is set in small letters, below in capitals, digits or
+Chinese."""
 SQUARE_SHARE, MIXED_SHARE = 0.35, 0.56
-"""Chinese has fewer such columns than the first; with Latin words in it, or strokes close together, than the second."""
+"""Chinese has fewer such columns than the first; with Latin words in it, or strokes close together, than the
+second."""
 SQUARE_COUNT = 60
 """A page with so many glyphs and without small letters is not all capitals, it is Chinese."""
 FEW = 5
@@ -44,9 +46,9 @@ MAX_COLUMNS = 500
 class TextLine:
     """One line of text on the deskewed page; left, top, right, bottom bound its ink, in pixels.
 
-    `text_height` is the distance from ascenders to descenders that the letters of its block have, whichever of
-    them this line shows; `x_height` that of its common small letters (for Chinese the height of the characters).
-    `block` and `line` count from 0, on the page and in the block.
+    `text_height` is the distance from ascenders to descenders that the letters of its block have, whichever
+    of them this line shows; `x_height` that of its common small letters (for Chinese the height of the
+    characters). `block` and `line` count from 0, on the page and in the block.
     """
 
     left: float
@@ -64,7 +66,8 @@ class TextLine:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A line before its block is known.  Heights are pixels above `baseline`, the row where most letters stand."""
+    """A line before its block is known.  Heights are pixels above `baseline`, the row where most letters
+    stand."""
 
     box: tuple[float, float, float, float]
     size: float
@@ -92,8 +95,9 @@ class Measured:
 
 
 class TextHeight(NamedTuple):
-    """Letters of a block in pixels: ascender to descender, common letters, and how far its baseline lies above the
-    row that `Measured` took for it (not 0 for square characters, which have no letters that stand on one)."""
+    """Letters of a block in pixels: ascender to descender, common letters, and how far its baseline lies
+    above the row that `Measured` took for it (not 0 for square characters, which have no letters that stand
+    on one)."""
 
     full: float
     small: float
@@ -189,8 +193,9 @@ def page_letters(lines: Sequence[Measured]) -> PageLetters:
 def text_height(lines: Sequence[Measured], page: PageLetters) -> TextHeight:
     """The heights that the letters of a block have in common.
 
-    A block with letters of one height only shows capitals or digits, or small letters if those of the page are as
-    high.  Square characters stand on their lower edge, a fifth of the text height below the baseline of letters.
+    A block with letters of one height only shows capitals or digits, or small letters if those of the page
+    are as high.  Square characters stand on their lower edge, a fifth of the text height below the baseline
+    of letters.
     """
     tall, share, mode = _profile(lines)
     strokes = _strokes(lines)

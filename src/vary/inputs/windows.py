@@ -39,7 +39,8 @@ TEXT_SHARE = 0.75
 SIDE_MARGIN = 4
 """Pixels of a window (at 32 px height) left and right of the ink."""
 DUST = 10
-"""Components per letter found from which a page is dusty, and text on it of less than `DUST_SIZE` pixels is none."""
+"""Components per letter found from which a page is dusty, and text on it of less than `DUST_SIZE` pixels is
+none."""
 DUST_SIZE = 16.0
 MIN_CONTRAST = 36.0
 """Gray levels that text must differ from its ground, or it is taken for show-through ..."""
@@ -53,8 +54,9 @@ Polygon = tuple[tuple[float, float], ...]
 class Window:
     """One piece of a page for a model to read.
 
-    `image`: uint8, (line_height, W) gray for lines, (H, W, 3) RGB for whole pages; `polygon`: its four corners
-    clockwise from the top left, in pixels of the page as it was given; `block` on the page and `line` in the block.
+    `image`: uint8, (line_height, W) gray for lines, (H, W, 3) RGB for whole pages; `polygon`: its four
+    corners clockwise from the top left, in pixels of the page as it was given; `block` on the page and
+    `line` in the block.
     """
 
     image: NDArray[np.uint8]
@@ -68,7 +70,8 @@ class Window:
     def text_height(self) -> float:
         """Height of the text from ascenders to descenders in page pixels; for a line window."""
         across = math.dist(self.polygon[0], self.polygon[1])
-        return TEXT_SHARE * self.image.shape[0] * across / max(1.0, self.image.shape[1] - 2 * self.margin)
+        height, width = self.image.shape[:2]
+        return float(TEXT_SHARE * height * across / max(1.0, width - 2 * self.margin))
 
     def place(self, left: float, right: float) -> Polygon:
         """The part of the polygon between two shares, 0 to 1, of the image's width."""
@@ -168,10 +171,12 @@ def _text(strength: Gray, found: Components) -> tuple[Components, NDArray[np.boo
 
 
 def _only_text(lines: list[Measured], pieces: int) -> list[Measured]:
-    """Drops show-through, dust and single strokes; `pieces` counts the components on the page, dust included."""
+    """Drops show-through, dust and single strokes; `pieces` counts the components on the page, dust
+    included."""
     if not lines:
         return []
-    strongest = float(np.percentile(np.repeat([line.contrast for line in lines], [line.count for line in lines]), 90))
+    counts = [line.count for line in lines]
+    strongest = float(np.percentile(np.repeat([line.contrast for line in lines], counts), 90))
     limit = max(MIN_CONTRAST, CONTRAST_SHARE * strongest)
     lines = [line for line in lines if line.contrast >= limit]
     sizes = [line.size for line in lines for _ in range(line.count) if line.count >= 5]
@@ -182,7 +187,8 @@ def _only_text(lines: list[Measured], pieces: int) -> list[Measured]:
 
 
 def _is_text(line: Measured, common: float) -> bool:
-    """Judges a line by itself; `common` is the letter height of the page's longer lines, 0 if there are none."""
+    """Judges a line by itself; `common` is the letter height of the page's longer lines, 0 if there are
+    none."""
     width, height = line.box[2] - line.box[0], line.box[3] - line.box[1]
     if line.count >= 5 or (line.count >= 3 and (common or line.size >= 7)):
         return True
@@ -226,8 +232,8 @@ def cut_line(
 ) -> NDArray[np.uint8]:
     """The line as (line_height, W) uint8, dark on light, its text height scaled to 3/4 of the window's.
 
-    `gray` is `PageLines.gray`.  The baseline always lies in the same row, the width falls as it does; the caller
-    pads it.  One resampling: area when shrinking, cubic when enlarging.
+    `gray` is `PageLines.gray`.  The baseline always lies in the same row, the width falls as it does; the
+    caller pads it.  One resampling: area when shrinking, cubic when enlarging.
     """
     jitter = jitter or CutJitter()
     scale = TEXT_SHARE * line_height / max(line.text_height, 1.0) * jitter.scale

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerFast
 
-from vary.datagen.shards import read_shards
+from vary.datagen.shards import describe_engine, read_manifest, read_shards
 from vary.datagen.text import TextEngine, TextEngineConfig
 from vary.errors import DataError
 from vary.model.tokenization import encode_text, load_character_tokenizer
@@ -52,6 +53,10 @@ class Stage:
 class LineSource(Protocol):
     """Where samples come from."""
 
+    def describe(self) -> Any:
+        """What the samples are made from, as JSON values, for the run's folder."""
+        ...
+
     def prepare(self) -> None:
         """Does the slow part, once, before worker processes are forked from this one."""
 
@@ -67,8 +72,12 @@ class PaintedLines:
     config: TextEngineConfig
     pages: int = 16
 
+    def describe(self) -> Any:
+        return describe_engine(_engine(self.config))
+
     def prepare(self) -> None:
         _engine(self.config)
+        cv2.setNumThreads(0)  # a forked worker would wait for OpenCV's threads, which stay here
 
     def pool(self, index: int, max_chars: int) -> list[tuple[NDArray[np.uint8], str]]:
         engine = _engine(self.config)
@@ -93,6 +102,9 @@ class ShardLines:
     folders: tuple[Path, ...]
     size: int = 512
     seed: int = 0
+
+    def describe(self) -> Any:
+        return [read_manifest(folder) for folder in self.folders]
 
     def prepare(self) -> None:
         _shard_samples(self.folders)
@@ -266,7 +278,6 @@ class PoolLoader(Dataset[tuple[list[LineBatch], int]]):
     max_chars: int
 
     def __getitem__(self, index: int) -> tuple[list[LineBatch], int]:
-        torch.set_num_threads(1)
         return make_batches(
             self.source.pool(index, self.max_chars),
             self.form,
@@ -284,10 +295,16 @@ class PoolLoader(Dataset[tuple[list[LineBatch], int]]):
             sampler=numbers,
             batch_size=None,
             num_workers=workers,
+            worker_init_fn=_one_thread,
             prefetch_factor=2 if workers else None,
             persistent_workers=False,
         )
         yield from ((number, *pool) for number, pool in zip(_Numbers(first, step), loader, strict=False))
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 @dataclass(frozen=True)

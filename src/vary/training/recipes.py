@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import json
 import shutil
@@ -69,7 +68,7 @@ class VocabularyRecipe:
     weight_decay: float = 0.01
     clip: float = 1.0
     ctc_weight: float = 0.5
-    stages: tuple[Stage, ...] = (Stage(0.1, 12), Stage(0.35, 32), Stage(1.0, 200))
+    stages: tuple[Stage, ...] = (Stage(0.08, 12), Stage(0.25, 32), Stage(1.0, 200))
     seed: int = 0
     precision: str = "bf16"
     compile: bool = False
@@ -172,7 +171,7 @@ def train_vocabulary(
 
     Args:
         recipe: what to do.
-        folder: for the log, the checkpoints, the recipe and the model.
+        folder: for the log, the checkpoints, the model, and what they came from: recipe.json, data.json.
         vocabulary: the `.tiktoken` file of the characters.
         resume: go on from the newest checkpoint of `folder`, or start if there is none.
         evaluate: called with the model every `evaluate_every` steps; its figures go into the log.
@@ -201,13 +200,13 @@ def train_vocabulary(
     if recipe.compile:
         for layer in (*model.model.vision_vocabulary.blocks, *model.model.language_model.layers):
             layer.forward = torch.compile(layer.forward, dynamic=True)
-    if accelerator.is_main_process:
-        record = json.dumps(asdict(recipe), default=str, indent=1, ensure_ascii=False)
-        (folder / "recipe.json").write_text(record, encoding="utf-8")
     source: LineSource = (
         PaintedLines(recipe.paint) if recipe.paint else ShardLines(recipe.shards, seed=recipe.seed)
     )
     source.prepare()
+    if accelerator.is_main_process:
+        _write_json(folder / "recipe.json", asdict(recipe))
+        _write_json(folder / "data.json", source.describe())
     blank = model.config.text_config.pad_token_id
     form = line_format(model, vocabulary)
     train(
@@ -232,7 +231,13 @@ def export_model(model: VaryForConditionalGeneration, vocabulary: Path, target: 
     """Writes a folder that `Reader.load` takes: bfloat16 weights, configuration, tokenizer, processor."""
     temporary = target.with_name(f".{target.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
-    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(temporary)
+    plain = VaryForConditionalGeneration(model.config)  # without what compiling or a wrapper added
+    plain.load_state_dict(model.state_dict())
+    plain.to(torch.bfloat16).save_pretrained(temporary)
     nano_processor(vocabulary).save_pretrained(temporary)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, default=str, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

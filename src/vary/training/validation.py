@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ def validation_lines(paint: TextEngineConfig, count: int = 128) -> Lines:
     everything = find_fonts(folders=config.font_folders)
     families = set(everything.families) - set(wanted.families)
     faces = tuple(face for face in everything.faces if face.family in families)
+    cv2.setNumThreads(0)  # see PaintedLines.prepare
     engine = TextEngine(config, fonts=FontCatalogue(faces or everything.faces))
     lines: Lines = []
     page = 0
