@@ -196,16 +196,14 @@ def squares(seed: int, size: int = 24, lines: int = 12, columns: int = 36) -> Pa
                 draw.ellipse(parts[-1], outline=0, width=2)
                 continue
             low, high = round(0.06 * size), round(0.94 * size)
-            for level in (
-                low,
-                *rng.choice(np.arange(0.25, 0.8, 0.18) * size, 2, replace=False),
-                high - stroke,
-            ):
-                draw.rectangle((x + low, y + level, x + high, y + level + stroke - 1), fill=0)
-            if rng.random() < 0.6:
+            levels = (low, *rng.choice(np.arange(0.25, 0.8, 0.18) * size, 2, replace=False), high - stroke)
+            for level in levels:
+                left, right = x + low + rng.integers(0, 0.25 * size), x + high - rng.integers(0, 0.25 * size)
+                draw.rectangle((left, y + level, right, y + level + stroke - 1), fill=0)
+            if rng.random() < 0.9:
                 middle = round(rng.uniform(0.3, 0.7) * size)
                 draw.rectangle((x + middle, y + low, x + middle + stroke - 1, y + high - 1), fill=0)
-            parts.append((x + low, y + low, x + high, y + high))
+            parts.append((x + 2 * low, y + low, x + high - low, y + high))
         page.join(parts)
     return page
 

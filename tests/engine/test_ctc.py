@@ -47,3 +47,10 @@ def test_alignment_is_the_best_of_all_paths(seed: int, ids: list[int], frames: i
 
 def test_an_empty_text_has_no_spans() -> None:
     assert align(np.zeros((4, 3), np.float32), [], BLANK) == []
+
+
+def test_what_the_branch_holds_impossible_has_no_place() -> None:
+    scores = np.zeros((5, 3), np.float32)
+    scores[:, 2] = -np.inf
+    assert align(scores, [1, 2], BLANK) is None
+    assert align(scores, [1], BLANK) is not None

@@ -186,7 +186,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(make_config: Callable[[
     batch = a_batch(model.config)
     model.train()
     expected = gradients(model, batch)
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     blocks = model.model.vision_vocabulary.blocks
     calls = []
     blocks[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))

@@ -102,13 +102,21 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
     }
 
 
+NOT_PARAMETERS = ("__metadata__", "running_mean", "running_var", "num_batches_tracked")
+"""How names in a weights file end that are no parameters: its notes, batch normalisation's statistics."""
+
+
 def _stored_parameters(file: Path) -> int:
-    """The numbers that a safetensors file holds, by its header alone (8 bytes of length, then JSON)."""
+    """The parameters in a safetensors file, by its header alone (8 bytes of length, then JSON)."""
     with file.open("rb") as stream:
         try:
             (length,) = struct.unpack("<Q", stream.read(8))
             header = json.loads(stream.read(length))
-            return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+            return sum(
+                math.prod(entry["shape"])
+                for name, entry in header.items()
+                if not name.endswith(NOT_PARAMETERS)
+            )
         except (struct.error, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
             raise CheckpointError(f"{file}: is no safetensors file; install the package again") from error
 

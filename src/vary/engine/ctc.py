@@ -33,7 +33,7 @@ def greedy_reading(scores: Tensor, length: int, blank: int) -> CTCReading:
 def align(scores: Scores, ids: list[int], blank: int) -> list[tuple[int, int]] | None:
     """Where each of `ids` stands: first and last frame (inclusive) of its stretch on the best path (Viterbi).
 
-    `scores` (frames, vocabulary) are log-probabilities.  Returns None where there are too few frames.
+    `scores` (frames, vocabulary) are log-probabilities.  Returns None where no path is possible.
     """
     if not ids:
         return []
@@ -59,6 +59,8 @@ def align(scores: Scores, ids: list[int], blank: int) -> list[tuple[int, int]] |
         steps[frame] = choices.argmax(0)
         best = choices.max(0) + emission[frame]
     state = states - 1 if best[-1] >= best[-2] else states - 2
+    if not np.isfinite(best[state]):
+        return None
     spans: list[list[int]] = [[frames, -1] for _ in ids]
     for frame in range(frames - 1, -1, -1):
         if state % 2:

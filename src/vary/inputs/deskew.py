@@ -21,6 +21,8 @@ MIN_SKEW = 0.05
 """Degrees below which a page is left as it is."""
 MIN_SPREAD = 4e3
 """Square pixels: with less text than a few words, lines fitted to it lead astray."""
+SMALL_SKEW, MIN_GAIN = 0.15, 1.02
+"""Below the first, in degrees, the profile must gain by the second: straight pages are not resampled."""
 MAX_CHANGE = 2.0
 """Degrees by which the fit may correct the profile, whose angle is vague for short text."""
 MAX_POINTS = 24_000
@@ -56,6 +58,8 @@ def estimate_skew(found: Components, text: NDArray[np.bool_]) -> float:
         best = float(angles[np.argmax([_unevenness(x, y, angle, cell) for angle in angles])])
         span = step * 1.5
     best = _fit_feet(boxes.astype(np.float64), found.labels.shape, best)
+    if abs(best) < SMALL_SKEW and _unevenness(x, y, best, 1.0) < MIN_GAIN * _unevenness(x, y, 0.0, 1.0):
+        return 0.0
     return best if abs(best) >= MIN_SKEW else 0.0
 
 

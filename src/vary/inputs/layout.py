@@ -58,7 +58,8 @@ def _is_apart(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp], r
     distance = float(np.maximum(under, over).min())
     between = np.sort(boxes[rest, TOP])[1:, None] - boxes[rest, BOTTOM]
     steps = np.where(between > -0.5 * typical, between, np.inf).min(axis=1)
-    return distance > APART * typical and distance > 1.2 * float(np.percentile(steps, 95))
+    usual = float(np.percentile(steps[np.isfinite(steps)], 95)) if np.isfinite(steps).any() else 0.0
+    return distance > max(APART * typical, 1.2 * usual)
 
 
 def _cut(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp]) -> list[list[int]]:

@@ -379,9 +379,11 @@ def _owners(extent: Boxes, size: NDArray[np.float32], body: NDArray[np.bool_]) -
     away_x = np.maximum(0, away_x)
     away_y = np.maximum(0, np.maximum(box[:, TOP] - centre_y, centre_y - box[:, BOTTOM]))
     inside = (centre_x > box[:, LEFT]) & (centre_x < box[:, RIGHT])
-    near = (away_x <= 0.9 * em) & (away_y <= np.where(inside, 0.4, 0.3) * em)
+    near = (away_x <= 1.2 * em) & (away_y <= np.where(inside, 0.4, 0.3) * em)
     small = (size[:, None] <= 0.62 * em) | (inside & (away_y == 0))
-    small &= (extent[:, RIGHT] - extent[:, LEFT])[:, None] < 0.5 * (box[:, RIGHT] - box[:, LEFT])
+    width = extent[:, RIGHT] - extent[:, LEFT]
+    small &= width[:, None] < 0.5 * (box[:, RIGHT] - box[:, LEFT])
+    small &= inside | ((away_x <= size[:, None]) & (width <= 2.4 * size)[:, None])
     near &= (height[:, None] <= 1.3 * em) & np.where(body[:, None], small & (away_y <= 0.3 * em), True)
     near[lines, np.arange(len(lines))] = False
     cost = np.where(near, away_x + 2 * away_y, np.inf)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vary.inputs.ink import Components, Gray
+from vary.inputs.ink import THRESHOLD, Components, Gray
 from vary.inputs.lines import Group, quantile
 
 __all__ = [
@@ -37,6 +37,8 @@ SQUARE_SHARE, MIXED_SHARE = 0.35, 0.56
 second."""
 SQUARE_COUNT = 60
 """A page with so many glyphs and without small letters is not all capitals, it is Chinese."""
+FAINT, FAINT_REACH = 64, 0.6
+"""Half of the ink threshold, and the letter heights around a line in which such faint ink belongs to it."""
 FEW = 5
 """So few glyphs are Chinese only with more strokes than 8 or E have."""
 MAX_COLUMNS = 500
@@ -113,8 +115,8 @@ class PageLetters(NamedTuple):
     tall: float | None
 
 
-def measure(group: Group, found: Components, gray: Gray) -> Measured:
-    """Measures a group of components on the gray page that they were found on."""
+def measure(group: Group, found: Components, gray: Gray, strength: Gray) -> Measured:
+    """Measures a group of components on the gray page and the ink strength that they were found on."""
     left, top, right, bottom = (int(edge) for edge in group.box)
     step = 1 + (right - left) // MAX_COLUMNS
     labels = found.labels[top:bottom, left:right:step]
@@ -132,7 +134,7 @@ def measure(group: Group, found: Components, gray: Gray) -> Measured:
     baseline = quantile(boxes[:, 3] - top, 0.5) if few else _mode(lower.astype(np.float32))
     strokes = float((ink[1:] & ~ink[:-1]).sum() + ink[0].sum()) / max(1, ink.shape[1])
     return Measured(
-        group.box,
+        _stretch(group, strength),
         group.size,
         top + baseline,
         (baseline - ink.argmax(axis=0)).astype(np.float32),
@@ -144,6 +146,27 @@ def measure(group: Group, found: Components, gray: Gray) -> Measured:
         inverted,
         len(glyph_tops),
     )
+
+
+def _stretch(group: Group, strength: Gray) -> tuple[float, float, float, float]:
+    """The box of a line, longer by faint ink at its ends: in blurred scans a full stop stays below the
+    threshold that letters pass."""
+    left, top, right, bottom = (int(edge) for edge in group.box)
+    reach = max(2, round(FAINT_REACH * group.size))
+    rows = strength[top:bottom]
+    before, behind = (
+        _faint(rows[:, max(0, left - reach) : left][:, ::-1]),
+        _faint(rows[:, right : right + reach]),
+    )
+    return (float(left - before), float(top), float(right + behind), float(bottom))
+
+
+def _faint(strip: Gray) -> int:
+    """Columns up to the last one with faint ink before other ink begins, 0 if there is hardly any."""
+    strong = np.flatnonzero((strip >= THRESHOLD).any(axis=0))
+    faint = strip[:, : strong[0] if len(strong) else None] >= FAINT
+    columns = np.flatnonzero(faint.sum(axis=0) >= 2)
+    return int(columns[-1]) + 1 if len(columns) and faint.sum() >= 4 else 0
 
 
 def _glyph_tops(boxes: NDArray[np.int32]) -> NDArray[np.int32]:

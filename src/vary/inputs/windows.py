@@ -159,7 +159,7 @@ def find_lines(gray: Gray) -> PageLines:
     if split_joined(strength, found, usable):
         found = components(strength)
         usable = text_components(found)
-    measured = [measure(group, found, gray) for group in find_groups(found, usable)]
+    measured = [measure(group, found, gray, strength) for group in find_groups(found, usable)]
     return PageLines(_arrange(_only_text(measured, int(usable.sum()))), skew, gray, matrix, shape)
 
 

@@ -235,6 +235,8 @@ def export_model(model: VaryForConditionalGeneration, vocabulary: Path, target: 
     plain.load_state_dict(model.state_dict())
     plain.to(torch.bfloat16).save_pretrained(temporary)
     nano_processor(vocabulary).save_pretrained(temporary)
+    for file in temporary.iterdir():
+        file.chmod(0o644)  # safetensors writes for its owner alone
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
 
