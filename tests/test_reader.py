@@ -170,3 +170,16 @@ assert len(document.pages) == 1
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_lines_that_are_too_faint_are_not_lost_in_silence(reader: Reader) -> None:
+    page = Image.new("RGB", (600, 200), "white")
+    font = ImageFont.truetype(FONT, 20)
+    ImageDraw.Draw(page).text((40, 40), "a line that is hardly there", fill=(226, 226, 226), font=font)
+    read = reader.read(page, max_new_tokens=5).pages[0]
+    assert read.status is PageStatus.BLANK
+    assert "1 faint line" in read.message
+    ImageDraw.Draw(page).text((40, 100), "and one that is", fill="black", font=font)
+    read = reader.read(page, max_new_tokens=5).pages[0]
+    assert len(read.lines) == 1
+    assert "1 faint line" in read.message

@@ -349,7 +349,7 @@ class Reader:
             height=page.height,
             source=page.source,
             status=status,
-            message="; ".join([*page.notes, *_reasons(status, blocks)]),
+            message="; ".join([*page.notes, *_faint(job.windows.faint), *_reasons(status, blocks)]),
             blocks=tuple(blocks),
             dpi=page.dpi,
             rotation=page.rotation,
@@ -429,6 +429,14 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _faint(lines: int) -> list[str]:
+    if not lines:
+        return []
+    return [
+        f"{lines} faint line(s) were taken for show-through and not read; raise the contrast if they are text"
+    ]
 
 
 def _reasons(status: PageStatus, blocks: Sequence[Block]) -> list[str]:

@@ -145,9 +145,9 @@ def _complain_of(source: Path, message: str, page: Page | None = None) -> None:
 
 
 def _report(source: Path, document: Document) -> bool:
-    """Say which pages were not read well; True if there are none."""
+    """Say which pages were not read well, and what was odd about others; True if every page is fine."""
     for page in document.pages:
-        if not page.ok:
+        if page.message or not page.ok:
             _complain_of(source, page.message, page)
     if not document.pages:
         _complain_of(source, "no page was read")

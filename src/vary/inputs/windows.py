@@ -46,6 +46,8 @@ MIN_CONTRAST = 36.0
 """Gray levels that text must differ from its ground, or it is taken for show-through ..."""
 CONTRAST_SHARE = 0.2
 """... and share of the contrast that the page's strongest text has."""
+FAINT_COUNT = 8
+"""A fainter line of so many letters is worth a word to the user, who may know that it is text."""
 
 Polygon = tuple[tuple[float, float], ...]
 
@@ -91,11 +93,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class PageWindows:
-    """The windows of a page in reading order; `skew` in degrees, positive if lines fall to the right."""
+    """The windows of a page in reading order; `skew` in degrees, positive if lines fall to the right.
+
+    `faint` counts the lines that were taken for show-through from the page's back.
+    """
 
     windows: list[Window]
     blank: bool
     skew: float
+    faint: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,7 @@ class PageLines:
     """The lines of a page in reading order, on `gray`, the deskewed page.
 
     `matrix` (2, 3) leads from the page's pixels to those of `gray`; `shape` is the page's (height, width).
+    `faint` counts the lines that were taken for show-through from the page's back.
     """
 
     lines: list[TextLine]
@@ -110,6 +117,7 @@ class PageLines:
     gray: Gray
     matrix: NDArray[np.float64]
     shape: tuple[int, int]
+    faint: int = 0
 
     def polygon(self, line: TextLine) -> Polygon:
         """The corners of a line's ink box in page pixels, clockwise from the top left."""
@@ -160,7 +168,8 @@ def find_lines(gray: Gray) -> PageLines:
         found = components(strength)
         usable = text_components(found)
     measured = [measure(group, found, gray, strength) for group in find_groups(found, usable)]
-    return PageLines(_arrange(_only_text(measured, int(usable.sum()))), skew, gray, matrix, shape)
+    text, faint = _only_text(measured, int(usable.sum()))
+    return PageLines(_arrange(text), skew, gray, matrix, shape, faint)
 
 
 def _text(strength: Gray, found: Components) -> tuple[Components, NDArray[np.bool_]]:
@@ -170,20 +179,23 @@ def _text(strength: Gray, found: Components) -> tuple[Components, NDArray[np.boo
     return found, text_components(found)
 
 
-def _only_text(lines: list[Measured], pieces: int) -> list[Measured]:
-    """Drops show-through, dust and single strokes; `pieces` counts the components on the page, dust
-    included."""
+def _only_text(lines: list[Measured], pieces: int) -> tuple[list[Measured], int]:
+    """Drops show-through, dust and single strokes, and counts the lines that were too faint.
+
+    `pieces` counts the components on the page, dust included.
+    """
     if not lines:
-        return []
+        return [], 0
     counts = [line.count for line in lines]
     strongest = float(np.percentile(np.repeat([line.contrast for line in lines], counts), 90))
     limit = max(MIN_CONTRAST, CONTRAST_SHARE * strongest)
+    faint = sum(line.contrast < limit and line.count >= FAINT_COUNT for line in lines)
     lines = [line for line in lines if line.contrast >= limit]
     sizes = [line.size for line in lines for _ in range(line.count) if line.count >= 5]
     kept = [line for line in lines if _is_text(line, float(np.median(sizes)) if sizes else 0.0)]
     if pieces > DUST * sum(line.count for line in kept):
         kept = [line for line in kept if line.size >= DUST_SIZE]
-    return kept
+    return kept, faint
 
 
 def _is_text(line: Measured, common: float) -> bool:
@@ -306,7 +318,7 @@ def line_windows(
             windows.append(
                 Window(cut, page.polygon(part), block, number, SIDE_MARGIN * line_height / LINE_HEIGHT)
             )
-    return PageWindows(windows, blank=not windows, skew=page.skew)
+    return PageWindows(windows, blank=not windows, skew=page.skew, faint=page.faint)
 
 
 def _split_wide(gray: Gray, line: TextLine, line_height: int, max_width: int) -> list[TextLine]:
