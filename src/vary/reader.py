@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers.utils import logging as hub_logging
 
 from vary import __version__
+from vary.assembly import answer_blocks, build_page, line_blocks
 from vary.assets import default_checkpoint
 from vary.engine.devices import resolve_device
 from vary.engine.generation import Sampling, generate
@@ -31,23 +31,10 @@ from vary.inputs.tasks import ResolvedTask, resolve_task
 from vary.inputs.windows import PageWindows, Window, line_windows, whole_window
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
-from vary.outputs.document import (
-    Block,
-    BlockKind,
-    Box,
-    Document,
-    FinishReason,
-    Line,
-    Page,
-    PageStatus,
-    Provenance,
-    status_of,
-)
-from vary.outputs.text import clean_line, split_paragraphs
-from vary.outputs.words import cut_words
+from vary.outputs.document import BlockKind, Document, Page, PageStatus, Provenance
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    pass
 
 __all__ = ["Reader", "read"]
 
@@ -61,12 +48,7 @@ GROUP_WINDOWS = 96
 """Windows of so many are collected, from one page or several, before they are sorted by width and read."""
 GROUP_PAGES = 8
 LINE_BATCH, PAGE_BATCH = 32, 1
-HEADING_HEIGHT, HEADING_LINES = 1.25, 3
-"""A heading's text is so many times as high as the page's usual text, in at most so many lines."""
 MARKDOWN_TASKS = ("markdown",)
-MINIMUM_CONFIDENCE = 0.6
-"""Pages below are marked `low_confidence`."""
-
 Progress = Callable[[int, int | None], None]
 
 
@@ -268,7 +250,6 @@ class Reader:
         """A loop guard over the ids and the text of one window."""
         expected = window.image.shape[1] // 4 if self._reads_lines else None
         guard = LoopGuard(expected_length=expected)
-        tokenizer = self.processor.tokenizer
         read: list[int] = []
         shown = 0
 
@@ -276,86 +257,26 @@ class Reader:
             nonlocal shown
             read.extend(ids)
             # Bytes of an unfinished character decode to a replacement mark: they wait for the rest.
-            text = _decode(tokenizer, read[-16:])
-            piece = "" if text.endswith("\ufffd") else _decode(tokenizer, read[shown:])
+            text = self._decode(read[-16:])
+            piece = "" if text.endswith("\ufffd") else self._decode(read[shown:])
             if piece:
                 shown = len(read)
             return guard.feed(ids, piece)
 
         return feed
 
-    def _blocks(self, job: _PageJob, task: str) -> list[Block]:
-        """The page's text: lines in their blocks, or a whole page's answer in its paragraphs."""
-        windows = job.windows.windows
-        if not self._reads_lines:
-            kind = BlockKind.MARKDOWN if task in MARKDOWN_TASKS else BlockKind.TEXT
-            return [
-                block
-                for n, window in enumerate(windows)
-                for block in self._answer(window, job.readings[n], kind)
-            ]
-        heights = [window.text_height for window in windows]
-        usual = median(heights) if heights else 0.0
-        blocks = []
-        for number in sorted({window.block for window in windows}):
-            members = [index for index, window in enumerate(windows) if window.block == number]
-            lines = tuple(self._line(windows[index], job.readings[index]) for index in members)
-            tall = median(heights[index] for index in members) >= HEADING_HEIGHT * usual
-            heading = tall and len(members) <= HEADING_LINES < len(windows)
-            blocks.append(Block(lines, BlockKind.HEADING if heading else BlockKind.PARAGRAPH))
-        return blocks
-
-    def _line(self, window: Window, reading: LineReading) -> Line:
-        """A line that was read in a window of its own, with its words."""
-        answer, frames = reading.generation, max(1, reading.frames)
-        spans = reading.spans or []
-        words = cut_words(
-            [_decode(self.processor.tokenizer, [token]) for token in answer.ids] if spans else [],
-            reading.probabilities,
-            [(first / frames, (last + 1) / frames) for first, last in spans],
-            window.place,
-        )
-        return Line(
-            text=clean_line(_decode(self.processor.tokenizer, answer.ids)),
-            polygon=window.polygon,
-            confidence=_mean(reading.probabilities),
-            words=words,
-            finish_reason=FinishReason(answer.finish_reason),
-        )
-
-    def _answer(self, window: Window, reading: LineReading, kind: BlockKind) -> list[Block]:
-        """What was written about a whole page; its lines have no places of their own."""
-        answer = reading.generation
-        text = _decode(self.processor.tokenizer, answer.ids)
-        paragraphs = split_paragraphs(text) or [[""]]
-        confidence, reason = _mean(reading.probabilities), FinishReason(answer.finish_reason)
-        blocks = [
-            [Line(line, confidence=confidence, finish_reason=reason) for line in lines]
-            for lines in paragraphs
-        ]
-        return [Block(tuple(lines), kind, Box.around(window.polygon)) for lines in blocks]
-
     def _page(self, job: _PageJob, task: str) -> Page:
-        blocks = self._blocks(job, task)
-        status = (
-            PageStatus.BLANK
-            if job.windows.blank
-            else status_of(blocks, minimum_confidence=MINIMUM_CONFIDENCE)
-        )
-        page = job.page
-        return Page(
-            number=page.index + 1,
-            width=page.width,
-            height=page.height,
-            source=page.source,
-            status=status,
-            message="; ".join([*page.notes, *_faint(job.windows.faint), *_reasons(status, blocks)]),
-            blocks=tuple(blocks),
-            dpi=page.dpi,
-            rotation=page.rotation,
-            skew=job.windows.skew,
-            seconds=time.monotonic() - job.started,
-        )
+        windows, readings = job.windows, [job.readings[n] for n in range(len(job.windows.windows))]
+        if self._reads_lines:
+            blocks = line_blocks(windows.windows, readings, self._decode)
+        else:
+            kind = BlockKind.MARKDOWN if task in MARKDOWN_TASKS else BlockKind.TEXT
+            blocks = answer_blocks(windows.windows, readings, kind, self._decode)
+        return build_page(job.page, windows, blocks, seconds=time.monotonic() - job.started)
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        tokenizer = self.processor.tokenizer
+        return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _provenance(self, task: ResolvedTask, options: dict[str, Any]) -> Provenance:
         shown = {
@@ -421,33 +342,3 @@ def _groups(jobs: Iterable[_PageJob | Page]) -> Iterator[list[_PageJob | Page]]:
             group, windows = [], 0
     if group:
         yield group
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
-
-
-def _decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-
-def _faint(lines: int) -> list[str]:
-    if not lines:
-        return []
-    return [
-        f"{lines} faint line(s) were taken for show-through and not read; raise the contrast if they are text"
-    ]
-
-
-def _reasons(status: PageStatus, blocks: Sequence[Block]) -> list[str]:
-    """What a user should know about a page that is not `ok`."""
-    lines = [line for block in blocks for line in block.lines]
-    if status is PageStatus.LOW_CONFIDENCE:
-        return ["the model was unsure of what it read; check this page against the image"]
-    if status is PageStatus.LOOPED:
-        looped = sum(line.finish_reason == "loop" for line in lines)
-        return [f"{looped} of {len(lines)} windows ran into a repetition and were cut before it"]
-    if status is PageStatus.TRUNCATED:
-        cut = sum(line.finish_reason == "length" for line in lines)
-        return [f"{cut} of {len(lines)} windows reached the length limit; raise max_new_tokens"]
-    return []

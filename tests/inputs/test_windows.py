@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
@@ -380,3 +381,12 @@ def test_lines_are_deterministic_and_leave_their_input_alone() -> None:
 def test_what_is_no_gray_page_is_refused(page: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"\(H, W\) uint8"):
         find_lines(page)
+
+
+def test_a_picture_without_text_is_no_blank_page() -> None:
+    """Whole-page models caption and detect: what they are asked about need not hold a letter."""
+    pixels = np.full((600, 400), 255, np.uint8)
+    cv2.circle(pixels, (200, 300), 120, 40, -1)
+    assert not whole_window(pixels).blank
+    coarse = np.random.default_rng(1).integers(0, 255, (8, 6), dtype=np.uint8)
+    assert not whole_window(cv2.resize(coarse, (400, 600), interpolation=cv2.INTER_CUBIC)).blank

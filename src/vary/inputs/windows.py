@@ -46,6 +46,8 @@ MIN_CONTRAST = 36.0
 """Gray levels that text must differ from its ground, or it is taken for show-through ..."""
 CONTRAST_SHARE = 0.2
 """... and share of the contrast that the page's strongest text has."""
+PICTURE_CONTRAST, PICTURE_SHARE = 24, 0.03
+"""A page without text shows a picture where so much of it is so many gray levels off what is around."""
 FAINT_COUNT = 8
 """A fainter line of so many letters is worth a word to the user, who may know that it is text."""
 
@@ -350,14 +352,26 @@ def _widest_gap(ink: NDArray[np.bool_], low: int, high: int) -> tuple[int, int]:
 
 
 def whole_window(image: Image.Image | NDArray[np.uint8]) -> PageWindows:
-    """The whole page as one RGB window, without deskewing; `blank` if no text line is found on it."""
+    """The whole page as one RGB window, without deskewing; `blank` if it shows neither text nor a picture."""
     page = np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else np.asarray(image)
     if page.ndim == 2:
         page = np.repeat(page[:, :, None], 3, axis=2)
     height, width = page.shape[:2]
-    blank = not find_lines(_gray(image)).lines
+    gray = _gray(image)
+    blank = not find_lines(gray).lines and not _shows_picture(gray)
     corners: Polygon = ((0.0, 0.0), (float(width), 0.0), (float(width), float(height)), (0.0, float(height)))
     return PageWindows([] if blank else [Window(page, corners, 0, 0)], blank=blank, skew=0.0)
+
+
+def _shows_picture(gray: Gray) -> bool:
+    """Whether the middle of the page has shapes: not noise, which is smoothed away, nor slow shading."""
+    height, width = gray.shape
+    middle = gray[height // 10 : height - height // 10, width // 10 : width - width // 10]
+    if min(middle.shape) < LINE_HEIGHT:
+        return False
+    small, large = max(3, min(middle.shape) // 100 * 2 + 1), max(5, min(middle.shape) // 6)
+    shapes = cv2.blur(middle, (small, small)).astype(np.int16) - cv2.blur(middle, (large, large))
+    return float(np.mean(np.abs(shapes) > PICTURE_CONTRAST)) > PICTURE_SHARE
 
 
 def _gray(image: Image.Image | NDArray[np.uint8]) -> Gray:
