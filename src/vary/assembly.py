@@ -8,7 +8,17 @@ from statistics import median
 from vary.engine.lines import LineReading
 from vary.inputs.page_image import PageImage
 from vary.inputs.windows import PageWindows, Window
-from vary.outputs.document import Block, BlockKind, Box, FinishReason, Line, Page, PageStatus, status_of
+from vary.outputs.document import (
+    Block,
+    BlockKind,
+    Box,
+    FinishReason,
+    Line,
+    Page,
+    PageStatus,
+    mean_over_characters,
+    status_of,
+)
 from vary.outputs.text import clean_line, split_paragraphs
 from vary.outputs.words import cut_words
 
@@ -71,8 +81,9 @@ def build_page(page: PageImage, windows: PageWindows, blocks: Sequence[Block], *
 def _line(window: Window, reading: LineReading, decode: Decode) -> Line:
     """A line that was read in a window of its own, with its words."""
     answer, frames = reading.generation, max(1, reading.frames)
+    pieces = _pieces(answer.ids, decode)
     words = cut_words(
-        _pieces(answer.ids, decode) if reading.spans else [],
+        pieces if reading.spans else [],
         reading.probabilities,
         [(first / frames, (last + 1) / frames) for first, last in reading.spans or []],
         window.place,
@@ -80,7 +91,7 @@ def _line(window: Window, reading: LineReading, decode: Decode) -> Line:
     return Line(
         text=clean_line(decode(answer.ids)),
         polygon=window.polygon,
-        confidence=_mean(reading.probabilities),
+        confidence=mean_over_characters(zip(pieces, reading.probabilities, strict=True)),
         words=words,
         finish_reason=FinishReason(answer.finish_reason),
     )
@@ -116,7 +127,7 @@ def _reasons(status: PageStatus, blocks: Sequence[Block]) -> list[str]:
     """What a user should know about a page that is not `ok`."""
     lines = [line for block in blocks for line in block.lines]
     if status is PageStatus.LOW_CONFIDENCE:
-        return ["the model was unsure of what it read; check this page against the image"]
+        return ["the model was unsure of what it read; check the page, and turn it upright if it is not"]
     if status is PageStatus.LOOPED:
         looped = sum(line.finish_reason is FinishReason.LOOP for line in lines)
         return [f"{looped} of {len(lines)} lines ran into a repetition and were cut before it"]

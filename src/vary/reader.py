@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers.utils import logging as hub_logging
 
 from vary import __version__
 from vary.assembly import answer_blocks, build_page, line_blocks
@@ -23,12 +22,13 @@ from vary.engine.devices import resolve_device
 from vary.engine.generation import Sampling, generate
 from vary.engine.guards import LoopFinding, LoopGuard
 from vary.engine.lines import LineReading, read_lines
-from vary.errors import CheckpointError
+from vary.errors import CheckpointError, VaryError
 from vary.inputs.page_image import DEFAULT_LIMITS, InputLimits, PageFailure, PageImage
 from vary.inputs.page_range import parse_page_range
 from vary.inputs.pages import DEFAULT_DPI, Source, open_pages, page_count, source_name
 from vary.inputs.tasks import ResolvedTask, resolve_task
 from vary.inputs.windows import PageWindows, Window, line_windows, whole_window
+from vary.model.loading import load_model
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
 from vary.outputs.document import BlockKind, Document, Page, PageStatus, Provenance
@@ -46,7 +46,7 @@ PAGE_TOKENS = 4096
 """New tokens for a whole page, unless the language model's positions end before."""
 GROUP_WINDOWS = 96
 """Windows of so many are collected, from one page or several, before they are sorted by width and read."""
-GROUP_PAGES = 8
+GROUP_PAGES, GROUP_PIXELS = 8, 40_000_000
 LINE_BATCH, PAGE_BATCH = 32, 1
 MARKDOWN_TASKS = ("markdown",)
 Progress = Callable[[int, int | None], None]
@@ -54,11 +54,11 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(slots=True)
 class _PageJob:
-    """A page on its way: its windows, and what was read in them so far."""
+    """A page on its way: its windows, what was read in them so far, and the time that this took."""
 
     page: PageImage
     windows: PageWindows
-    started: float
+    seconds: float
     readings: dict[int, LineReading] = field(default_factory=dict)
 
 
@@ -164,6 +164,8 @@ class Reader:
             InputError: if the source as a whole cannot be read; one bad page has the status `failed`.
             TaskError: for a task that the checkpoint does not know.
         """
+        if batch_size is not None and batch_size < 1:
+            raise VaryError(f"batch_size is {batch_size}, expected at least 1")
         default_batch = LINE_BATCH if self._reads_lines else PAGE_BATCH
         order = _Order(
             self._task(task, prompt),
@@ -192,7 +194,8 @@ class Reader:
 
     def _run(self, images: Any, order: _Order) -> Iterator[Page]:
         with closing(images):
-            for group in _groups(self._jobs(images)):
+            most_windows = GROUP_WINDOWS if self._reads_lines else order.batch_size
+            for group in _groups(self._jobs(images), most_windows):
                 self._read_group([job for job in group if isinstance(job, _PageJob)], order)
                 for job in group:
                     yield job if isinstance(job, Page) else self._page(job, order.task.name)
@@ -204,7 +207,8 @@ class Reader:
             if isinstance(page, PageFailure):
                 yield Page(page.index + 1, 0, 0, page.source, PageStatus.FAILED, page.message)
                 continue
-            yield _PageJob(page, self._windows(page), started)
+            windows = self._windows(page)
+            yield _PageJob(page, windows, time.monotonic() - started)
 
     def _windows(self, page: PageImage) -> PageWindows:
         if not self._reads_lines:
@@ -219,8 +223,12 @@ class Reader:
         for first in range(0, len(work), order.batch_size):
             batch = work[first : first + order.batch_size]
             windows = [job.windows.windows[number] for job, number in batch]
-            for (job, number), reading in zip(batch, self._read_windows(windows, order), strict=True):
+            started = time.monotonic()
+            readings = self._read_windows(windows, order)
+            share = (time.monotonic() - started) / len(batch)
+            for (job, number), reading in zip(batch, readings, strict=True):
                 job.readings[number] = reading
+                job.seconds += share
 
     def _read_windows(self, windows: Sequence[Window], order: _Order) -> list[LineReading]:
         query = "" if self._reads_lines else order.task.prompt
@@ -272,7 +280,7 @@ class Reader:
         else:
             kind = BlockKind.MARKDOWN if task in MARKDOWN_TASKS else BlockKind.TEXT
             blocks = answer_blocks(windows.windows, readings, kind, self._decode)
-        return build_page(job.page, windows, blocks, seconds=time.monotonic() - job.started)
+        return build_page(job.page, windows, blocks, seconds=job.seconds)
 
     def _decode(self, ids: Sequence[int]) -> str:
         tokenizer = self.processor.tokenizer
@@ -286,7 +294,7 @@ class Reader:
         }
         return Provenance(
             name=self.name,
-            version=str(getattr(self.model.config, "checkpoint_version", "")),
+            version=self.model.config.checkpoint_version,
             vary_version=__version__,
             task=task.name,
             prompt="" if self._reads_lines else task.prompt,
@@ -310,35 +318,24 @@ def read(
 
 def _load(folder: Path, dtype: torch.dtype | None) -> tuple[VaryForConditionalGeneration, VaryProcessor]:
     """The model and the processor of a folder; nothing is looked for on the network."""
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(
-            f"{folder}: no checkpoint here (there is no config.json); give the folder of a vary checkpoint, "
-            f"or leave the model out to use {DEFAULT_NAME}"
-        )
-    bars = hub_logging.is_progress_bar_enabled()
-    hub_logging.disable_progress_bar()
+    model = load_model(folder, dtype=dtype)
     try:
-        model = VaryForConditionalGeneration.from_pretrained(
-            folder, dtype=dtype or "auto", local_files_only=True
-        )
-        processor = VaryProcessor.from_pretrained(folder, local_files_only=True)
+        return model, VaryProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{folder}: not a checkpoint that vary can load ({error})") from error
-    finally:
-        if bars:
-            hub_logging.enable_progress_bar()
-    return model, processor
+        raise CheckpointError(f"{folder}: the processor or tokenizer cannot be loaded ({error})") from error
 
 
-def _groups(jobs: Iterable[_PageJob | Page]) -> Iterator[list[_PageJob | Page]]:
-    """Consecutive pages whose windows are worth reading together."""
+def _groups(jobs: Iterable[_PageJob | Page], most_windows: int) -> Iterator[list[_PageJob | Page]]:
+    """Consecutive pages whose windows are worth reading together, and whose images fit into memory."""
     group: list[_PageJob | Page] = []
-    windows = 0
+    windows = pixels = 0
     for job in jobs:
         group.append(job)
-        windows += len(job.windows.windows) if isinstance(job, _PageJob) else 0
-        if windows >= GROUP_WINDOWS or len(group) >= GROUP_PAGES:
+        if isinstance(job, _PageJob):
+            windows += len(job.windows.windows)
+            pixels += job.page.width * job.page.height
+        if windows >= most_windows or len(group) >= GROUP_PAGES or pixels >= GROUP_PIXELS:
             yield group
-            group, windows = [], 0
+            group, windows, pixels = [], 0, 0
     if group:
         yield group

@@ -22,12 +22,18 @@ from vary.errors import TrainingError
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.presets import nano_processor
 from vary.reader import Reader
-from vary.training.checkpoints import latest_checkpoint
-from vary.training.data import collate
+from vary.training.checkpoints import Position, latest_checkpoint
+from vary.training.data import PaintedLines, Stage, collate
 from vary.training.loop import LoopSettings, learning_rate
 from vary.training.losses import vocabulary_losses
 from vary.training.plots import plot_log
-from vary.training.recipes import VocabularyRecipe, line_format, train_vocabulary
+from vary.training.recipes import (
+    VocabularyRecipe,
+    build_model,
+    line_format,
+    stage_batches,
+    train_vocabulary,
+)
 
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
@@ -72,9 +78,8 @@ def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(recipe: VocabularyReci
     checkpoint = latest_checkpoint(cut)
     assert checkpoint is not None
     assert checkpoint.name == "checkpoint-0000003"
-    (cut / "log.csv").unlink()
     resumed = train_vocabulary(recipe, cut, nano_vocabulary(), resume=True)
-    assert losses(cut) == losses(whole)[3:]
+    assert losses(cut) == losses(whole)
     for name, weight in uncut.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name
 
@@ -91,8 +96,9 @@ def test_what_a_run_writes_can_be_read_with(recipe: VocabularyRecipe, tmp_path: 
     assert "DejaVu Serif" not in data["fonts"]
     page = Image.new("RGB", (200, 60), "white")
     ImageDraw.Draw(page).text((10, 20), "some text", fill="black")
-    [read] = Reader.load(folder / "model", device="cpu").read(page, max_new_tokens=4).pages
-    assert len(read.lines) == 1
+    document = Reader.load(folder / "model", device="cpu").read(page, max_new_tokens=4)
+    assert len(document.pages[0].lines) == 1
+    assert document.model.version.endswith("seed 0, step 2")
 
 
 def test_a_folder_with_a_run_is_not_overwritten(recipe: VocabularyRecipe, tmp_path: Path) -> None:
@@ -161,3 +167,35 @@ def test_overfitted_lines_give_their_own_text_and_the_image_decides() -> None:
     assert read(images) == texts
     assert read(images[::-1]) == texts[::-1]
     assert read([np.full((32, 112), 255, np.uint8)] * len(texts)) != texts
+
+
+@pytest.mark.parametrize("saved", range(1, 9))
+def test_the_data_goes_on_where_it_stopped_at_every_step(
+    recipe: VocabularyRecipe, tiny_nano: VaryForConditionalGeneration, saved: int
+) -> None:
+    """Also where a stage of the curriculum ends."""
+    recipe = replace(
+        recipe, steps=9, stages=(Stage(0.3, 9), Stage(0.6, 20), Stage(1.0, 99)), batch_pixels=300
+    )
+    assert recipe.paint is not None
+    source, form = PaintedLines(recipe.paint, pages=1), line_format(tiny_nano, nano_vocabulary())
+    whole = [(batch.name, at) for batch, at in stage_batches(recipe, source, form, Position(), 0, 1)]
+    assert [at.step for _, at in whole] == list(range(1, 10))
+    rest = stage_batches(recipe, source, form, whole[saved - 1][1], 0, 1)
+    assert [(batch.name, at) for batch, at in rest] == whole[saved:]
+
+
+def test_a_resumed_run_keeps_its_settings(recipe: VocabularyRecipe, tmp_path: Path) -> None:
+    train_vocabulary(replace(recipe, steps=3), tmp_path / "run", nano_vocabulary())
+    with pytest.raises(TrainingError, match=r"other settings \(seed 0\)"):
+        train_vocabulary(replace(recipe, seed=5), tmp_path / "run", nano_vocabulary(), resume=True)
+
+
+def test_data_without_a_line_to_learn_is_an_error(recipe: VocabularyRecipe, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="without a line to learn"):
+        train_vocabulary(replace(recipe, max_width=8), tmp_path / "run", nano_vocabulary())
+
+
+def test_models_that_read_pages_are_refused(recipe: VocabularyRecipe) -> None:
+    with pytest.raises(TrainingError, match="tiny reads whole pages"):
+        build_model(replace(recipe, init_from=None, preset="tiny"), None, torch.device("cpu"))

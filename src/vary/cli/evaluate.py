@@ -87,6 +87,8 @@ def _read(suite: list[SuitePage], args: argparse.Namespace) -> tuple[dict[str, P
     from vary.evaluation.runner import Prediction, read_suite
     from vary.reader import Reader
 
+    if args.save_predictions is not None:
+        _check_free(args.save_predictions, [page.stem for page in suite])
     reader = Reader.load(args.model, device=args.device)
     origin: dict[str, Any] = {}
 
@@ -104,6 +106,13 @@ def _read(suite: list[SuitePage], args: argparse.Namespace) -> tuple[dict[str, P
         for stem, prediction in predictions.items():
             write_new_file(args.save_predictions / f"{stem}.txt", prediction.text + "\n")
     return predictions, origin
+
+
+def _check_free(folder: Path, stems: list[str]) -> None:
+    """Raises UsageError if texts of another reading are there, which would be scored as this one's."""
+    held = [stem for stem in stems if (folder / f"{stem}.txt").exists()]
+    if held:
+        raise console.UsageError(f"{folder} holds {held[0]}.txt already; choose an empty folder")
 
 
 def _provenance(folder: Path) -> dict[str, Any]:

@@ -74,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.filename is not None:
             console.complain(f"{error.filename}: {error.strerror}")
             return console.EXIT_FAILED
+        if error.errno is None:
+            raise
         _silence_stdout()
         console.complain(f"standard output cannot be written: {error.strerror or error}")
         return console.EXIT_FAILED

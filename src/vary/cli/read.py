@@ -58,7 +58,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "one document a line",
     )
     add("--task", metavar="TASK", help="a task that the checkpoint knows (default: its first)")
-    add("--prompt", metavar="TEXT", help="the exact words to ask the model, instead of a task's")
+    add(
+        "--prompt",
+        metavar="TEXT",
+        help="the subject of a task that takes one, or a free prompt where the checkpoint takes any",
+    )
     add(
         "--pages", metavar="RANGE", help="pages of each file, counted from 1, such as 1-3,7,9- (default: all)"
     )

@@ -44,7 +44,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="how many lines to show (default: 60)",
     )
     preview.add_argument(
-        "--skip", type=int, default=0, metavar="N", help="how many lines to pass over first (default: 0)"
+        "--skip",
+        type=console.whole_number,
+        default=0,
+        metavar="N",
+        help="how many lines to pass over first (default: 0)",
     )
 
 

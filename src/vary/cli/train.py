@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vary.cli import console
 from vary.errors import MissingDependencyError
 
 __all__ = ["add_parser", "run"]
@@ -15,7 +16,7 @@ EPILOG = """\
 examples:
   vary train vocabulary --paint corpus.txt --validation heldout.txt --out runs/nano --steps 10000
   vary train vocabulary --shards data/lines --out runs/nano --init-from runs/older/model
-  vary train vocabulary --resume --out runs/nano --paint corpus.txt
+  vary train vocabulary --paint corpus.txt --validation heldout.txt --out runs/nano --steps 10000 --resume
 """
 
 
@@ -56,34 +57,37 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     for name, kind, what in NUMBERS:
         add(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=what)
-    add("--precision", choices=("bf16", "fp16", "no"), help="of the arithmetic (default: bf16)")
+    add("--precision", choices=("bf16", "no"), help="of the arithmetic (default: bf16)")
     add("--compile", action="store_true", help="compile the layers; for long runs on a GPU")
 
 
 NUMBERS: tuple[tuple[str, Any, str], ...] = (
-    ("steps", int, "optimizer steps"),
-    ("batch_pixels", int, "pixel columns per batch"),
-    ("max_width", int, "leave out wider lines, pixels"),
-    ("learning_rate", float, "its peak"),
-    ("warmup_steps", int, "steps of linear rise"),
-    ("decay_fraction", float, "last share of the run in which the rate falls"),
-    ("ctc_weight", float, "weight of the CTC loss"),
-    ("seed", int, "of weights and data"),
-    ("workers", int, "processes that make data"),
-    ("log_every", int, "steps between rows of the log"),
-    ("save_every", int, "steps between checkpoints"),
-    ("evaluate_every", int, "steps between validations"),
+    ("steps", console.positive_int, "optimizer steps"),
+    ("batch_pixels", console.positive_int, "pixel columns per batch"),
+    ("max_width", console.positive_int, "leave out wider lines, pixels"),
+    ("learning_rate", console.positive_number, "its peak"),
+    ("warmup_steps", console.positive_int, "steps of linear rise, a tenth of the run at most"),
+    ("decay_fraction", console.positive_number, "last share of the run in which the rate falls"),
+    ("ctc_weight", console.positive_number, "weight of the CTC loss"),
+    ("seed", console.whole_number, "of weights and data"),
+    ("workers", console.whole_number, "processes that make data"),
+    ("log_every", console.positive_int, "steps between rows of the log"),
+    ("save_every", console.whole_number, "steps between checkpoints, 0 for none"),
+    ("evaluate_every", console.whole_number, "steps between validations, 0 for none"),
 )
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains; progress goes to stderr."""
     try:
-        import accelerate  # noqa: F401 - asked first, so that its absence is said before anything is built
+        # Asked first, so that their absence is said before hours of training.
+        import accelerate  # noqa: F401
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
             "training needs packages that are not installed: pip install 'vary-toy[train]'"
         ) from error
+    console.quiet_libraries()
     from dataclasses import replace
 
     from vary.assets import nano_vocabulary
@@ -94,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from vary.training.recipes import VocabularyRecipe, line_format, train_vocabulary
     from vary.training.validation import VALIDATION_FAMILIES, LineValidation, validation_lines
 
-    languages = tuple(args.languages.split(","))
+    languages = tuple(language.strip() for language in args.languages.split(","))
     numbers = {name: value for name, _, _ in NUMBERS if (value := getattr(args, name)) is not None}
     if args.precision:
         numbers["precision"] = args.precision

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from vary.engine.guards import LoopFinding
+from vary.errors import VaryError
 from vary.model.modeling import VaryForConditionalGeneration
 
 __all__ = ["FinishReason", "Generation", "Sampling", "generate"]
@@ -37,6 +38,13 @@ class Sampling:
     top_p: float = 1.0
     repetition_penalty: float = 1.0
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
+            raise VaryError(
+                f"{self}: expected temperature and top_k of at least 0, top_p above 0 and at most 1, "
+                "repetition_penalty above 0"
+            )
 
     def library_options(self) -> dict[str, Any]:
         """The same in the library's words."""

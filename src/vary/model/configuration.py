@@ -134,6 +134,7 @@ class VaryConfig(PreTrainedConfig):
             as the language model.
         window: what the model reads at once, `whole` pages or single `lines`.
         tasks, languages: what the checkpoint was trained for; anything else is refused.
+        checkpoint_version: which weights these are; documents that were read with them say so.
     """
 
     model_type = "vary"
@@ -154,6 +155,7 @@ class VaryConfig(PreTrainedConfig):
     window: Literal["whole", "lines"] = "whole"
     tasks: list[str] | tuple[str, ...] = ("ocr",)
     languages: list[str] | tuple[str, ...] = ("en",)
+    checkpoint_version: str = ""
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -176,11 +176,12 @@ PRESETS = {
 
 
 def preset_config(name: str) -> VaryConfig:
-    """The configuration of a preset by name.
+    """The configuration of a preset by name, with or without `vary-` in front.
 
     Raises:
         CheckpointError: if there is none of that name; the message lists all.
     """
+    name = name if name in PRESETS else f"vary-{name}"
     if name not in PRESETS:
         raise CheckpointError(f"no preset '{name}'; there are {', '.join(PRESETS)}")
     return PRESETS[name].config()

@@ -77,7 +77,6 @@ class PaintedLines:
 
     def prepare(self) -> None:
         _engine(self.config)
-        cv2.setNumThreads(0)  # a forked worker would wait for OpenCV's threads, which stay here
 
     def pool(self, index: int, max_chars: int) -> list[tuple[NDArray[np.uint8], str]]:
         engine = _engine(self.config)
@@ -252,7 +251,7 @@ def make_batches(
             0 < image.shape[1] <= max_width
             and ids
             and max(ids) < form.vocab_size
-            and required_frames(ids) <= frames
+            and (not form.ctc_frames or required_frames(ids) <= frames)
         ):
             kept.append((image, ids))
     kept.sort(key=lambda line: line[0].shape[1])
@@ -289,6 +288,9 @@ class PoolLoader(Dataset[tuple[list[LineBatch], int]]):
 
     def iterate(self, first: int, step: int, workers: int) -> Iterator[tuple[int, list[LineBatch], int]]:
         """Pools first, first + step, ... without end: their number, batches and count of samples left out."""
+        if workers:
+            # A forked worker would wait for OpenCV's threads, which stay in this process: end them first.
+            cv2.setNumThreads(1)
         numbers = _Numbers(first, step)
         loader = DataLoader(
             self,
@@ -304,7 +306,6 @@ class PoolLoader(Dataset[tuple[list[LineBatch], int]]):
 
 def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
 @dataclass(frozen=True)

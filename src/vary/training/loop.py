@@ -79,6 +79,16 @@ class TrainingLog:
         self.sums, self.count = {}, 0
         return means
 
+    def rewind(self, step: int) -> None:
+        """Drops the rows after `step`: a resumed run writes them anew."""
+        if not self.path.exists():
+            return
+        with self.path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+        self.path.unlink()
+        for row in rows:
+            self.write(row)
+
     def write(self, row: dict[str, Any]) -> None:
         new = not self.path.exists()
         with self.path.open("a", encoding="utf-8", newline="") as file:
@@ -120,6 +130,8 @@ def train(
         TrainingError: on a loss or gradient that is not finite.
     """
     log = TrainingLog(folder / "log.csv", LOG_COLUMNS)
+    if accelerator.is_main_process:
+        log.rewind(position.step)
     prepared, optimizer = accelerator.prepare(model, optimizer)
     prepared.train()
     start, base = time.monotonic(), position
@@ -139,18 +151,19 @@ def train(
         after.seconds = base.seconds + time.monotonic() - start
         position = after
         last = after.step >= settings.steps
-        if accelerator.is_main_process and (last or after.step % settings.log_every == 0):
+        judged = evaluate and settings.evaluate_every and (last or after.step % settings.evaluate_every == 0)
+        if accelerator.is_main_process and (last or judged or after.step % settings.log_every == 0):
             now = time.monotonic()
             spent, lines, characters = now - mark[0], after.lines - mark[1], after.characters - mark[2]
-            mark = (now, after.lines, after.characters)
             row = {"step": after.step, "learning_rate": rate, **log.means(), "lines": after.lines}
             row |= {"lines_per_second": lines / spent, "characters_per_second": characters / spent}
             row["seconds"] = after.seconds
-            if evaluate and settings.evaluate_every and (last or after.step % settings.evaluate_every == 0):
+            if evaluate and judged:
                 model.eval()
                 row |= evaluate(model)
                 prepared.train()
             log.write(row)
+            mark = (time.monotonic(), after.lines, after.characters)
             progress(
                 "  ".join(
                     f"{key} {v:.4g}" if isinstance(v, float) else f"{key} {v}" for key, v in row.items()

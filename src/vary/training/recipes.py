@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +17,9 @@ from accelerate.utils import set_seed
 
 from vary.datagen.text import TextEngineConfig
 from vary.errors import TrainingError
+from vary.model.configuration import VaryConfig
 from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS
+from vary.model.loading import load_model
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.presets import nano_processor, preset_config
 from vary.training.checkpoints import Position, latest_checkpoint, load_training_state
@@ -25,6 +28,11 @@ from vary.training.loop import Evaluate, LoopSettings, Progress, train
 from vary.training.losses import vocabulary_losses
 
 __all__ = ["VocabularyRecipe", "export_model", "line_format", "train_vocabulary"]
+
+RECIPE_FILE = "recipe.json"
+MAY_CHANGE = ("steps", "workers", "log_every", "save_every", "evaluate_every", "compile")
+"""Settings that a resumed run may have otherwise than when it began."""
+EMPTY_POOLS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class VocabularyRecipe:
         ctc_weight: of the CTC loss beside the decoder's 1.
         stages: the curriculum, shares of the run with the longest line in characters.
         seed: of weights and data.
-        precision: `bf16`, `fp16` or `no` (float32).
+        precision: `bf16` or `no` (float32).
         compile: compile the layers; for GPUs: on a CPU it was slower than eager mode.
         workers: processes that paint or decode.
         log_every, save_every, evaluate_every: in steps.
@@ -81,7 +89,7 @@ class VocabularyRecipe:
         return LoopSettings(
             steps=self.steps,
             learning_rate=self.learning_rate,
-            warmup_steps=self.warmup_steps,
+            warmup_steps=min(self.warmup_steps, self.steps // 10),
             decay_fraction=self.decay_fraction,
             final_fraction=self.final_fraction,
             weights={"ctc": self.ctc_weight},
@@ -120,12 +128,20 @@ def build_model(
     attention = "eager" if device.type == "cpu" else "sdpa"
     source = resume_from or recipe.init_from
     if source is not None:
-        return VaryForConditionalGeneration.from_pretrained(
-            source, dtype=torch.float32, attn_implementation=attention, local_files_only=True
-        )
+        model = load_model(source, dtype=torch.float32, attention=attention)
+        _check_lines(model.config, str(source))
+        return model
     config = preset_config(recipe.preset)
+    _check_lines(config, recipe.preset)
     config._attn_implementation = attention
     return VaryForConditionalGeneration(config)
+
+
+def _check_lines(config: VaryConfig, name: str) -> None:
+    if config.window != "lines":
+        raise TrainingError(
+            f"{name} reads whole pages; this recipe trains models that read lines (vary-nano)"
+        )
 
 
 def stage_batches(
@@ -138,24 +154,33 @@ def stage_batches(
             continue
         loader = PoolLoader(source, form, recipe.batch_pixels, recipe.max_width, recipe.seed, stage.max_chars)
         pools = loader.iterate(position.pool * world + rank, world, recipe.workers)
+        empty = 0
         for number, batches, dropped in pools:
             fresh = position.batch == 0
+            empty = 0 if batches else empty + 1
+            if empty == EMPTY_POOLS:
+                raise TrainingError(
+                    f"{empty} pools without a line to learn, {dropped} samples left out of the last; "
+                    f"wider than {recipe.max_width} pixels, or with characters beyond the first "
+                    f"{form.vocab_size} ids, which are all that this model has; look at the data"
+                )
             for index, batch in itertools.islice(enumerate(batches), position.batch, None):
+                stage_ends = position.step + 1 >= last_step  # the next stage begins with a pool of its own
                 position = replace(
                     position,
                     step=position.step + 1,
-                    pool=number // world,
-                    batch=index + 1,
+                    pool=number // world + stage_ends,
+                    batch=0 if stage_ends else index + 1,
                     lines=position.lines + len(batch.target_lengths),
                     characters=position.characters + len(batch.targets),
                     dropped=position.dropped + (dropped if fresh and index == 0 else 0),
                 )
                 yield batch, position
-                if position.step >= last_step:
+                if stage_ends:
                     break
-            position = replace(position, pool=number // world + 1, batch=0)
             if position.step >= last_step:
                 break
+            position = replace(position, pool=number // world + 1, batch=0)
 
 
 def train_vocabulary(
@@ -184,10 +209,11 @@ def train_vocabulary(
         raise TrainingError("a run needs either shards or a corpus to paint from, and not both")
     folder.mkdir(parents=True, exist_ok=True)
     found = latest_checkpoint(folder)
-    if found is not None and not resume:
-        raise TrainingError(
-            f"{folder} holds a run already ({found.name}); resume it, or choose another folder"
-        )
+    held = [name for name in (RECIPE_FILE, "log.csv", "model") if (folder / name).exists()]
+    if held and not resume:
+        raise TrainingError(f"{folder} holds a run already ({held[0]}); resume it, or choose another folder")
+    if resume:
+        _check_same(folder, recipe)
     accelerator = Accelerator(mixed_precision=recipe.precision)
     set_seed(recipe.seed)
     model = build_model(recipe, found, accelerator.device)
@@ -205,7 +231,7 @@ def train_vocabulary(
     )
     source.prepare()
     if accelerator.is_main_process:
-        _write_json(folder / "recipe.json", asdict(recipe))
+        _write_json(folder / RECIPE_FILE, asdict(recipe))
         _write_json(folder / "data.json", source.describe())
     blank = model.config.text_config.pad_token_id
     form = line_format(model, vocabulary)
@@ -223,16 +249,23 @@ def train_vocabulary(
     )
     trained: VaryForConditionalGeneration = accelerator.unwrap_model(model)
     if accelerator.is_main_process:
-        export_model(trained, vocabulary, folder / "model")
+        version = f"{time.strftime('%Y.%m.%d')}, seed {recipe.seed}, step {recipe.steps}"
+        export_model(trained, vocabulary, folder / "model", version=version)
     return trained
 
 
-def export_model(model: VaryForConditionalGeneration, vocabulary: Path, target: Path) -> None:
-    """Writes a folder that `Reader.load` takes: bfloat16 weights, configuration, tokenizer, processor."""
+def export_model(
+    model: VaryForConditionalGeneration, vocabulary: Path, target: Path, *, version: str
+) -> None:
+    """Writes a folder that `Reader.load` takes: bfloat16 weights, configuration, tokenizer, processor.
+
+    `version` names these weights in every document that is read with them.
+    """
     temporary = target.with_name(f".{target.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     plain = VaryForConditionalGeneration(model.config)  # without what compiling or a wrapper added
     plain.load_state_dict(model.state_dict())
+    plain.config.checkpoint_version = version
     plain.to(torch.bfloat16).save_pretrained(temporary)
     nano_processor(vocabulary).save_pretrained(temporary)
     for file in temporary.iterdir():
@@ -241,5 +274,23 @@ def export_model(model: VaryForConditionalGeneration, vocabulary: Path, target: 
     temporary.rename(target)
 
 
+def _check_same(folder: Path, recipe: VocabularyRecipe) -> None:
+    """Raises TrainingError if the run in `folder` was begun with other settings, `MAY_CHANGE` apart."""
+    path = folder / RECIPE_FILE
+    if not path.exists():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    now = json.loads(_json(asdict(recipe)))
+    if different := [name for name in now if name not in MAY_CHANGE and before.get(name) != now[name]]:
+        was = ", ".join(f"{name} {before.get(name)}" for name in different)
+        raise TrainingError(
+            f"{folder} holds a run with other settings ({was}); resume with those, or choose another folder"
+        )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=str, indent=1, ensure_ascii=False) + "\n"
+
+
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, default=str, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(_json(value), encoding="utf-8")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vary.datagen.fonts import FontCatalogue, find_fonts
 from vary.datagen.text import TextEngine, TextEngineConfig
+from vary.errors import DataError
 from vary.model.modeling import VaryForConditionalGeneration, VaryImageFeatures
 from vary.training.data import LineBatch, LineFormat, make_batches
 
@@ -30,8 +30,12 @@ def validation_lines(paint: TextEngineConfig, count: int = 128) -> Lines:
     everything = find_fonts(folders=config.font_folders)
     families = set(everything.families) - set(wanted.families)
     faces = tuple(face for face in everything.faces if face.family in families)
-    cv2.setNumThreads(0)  # see PaintedLines.prepare
-    engine = TextEngine(config, fonts=FontCatalogue(faces or everything.faces))
+    if not faces:
+        raise DataError(
+            f"none of the validation families is installed ({', '.join(VALIDATION_FAMILIES)}); install one "
+            "(vary/datagen/font_packages.txt), or train without validation"
+        )
+    engine = TextEngine(config, fonts=FontCatalogue(faces))
     lines: Lines = []
     page = 0
     while len(lines) < count:

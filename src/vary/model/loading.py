@@ -1,0 +1,70 @@
+"""Loading a checkpoint folder strictly: every tensor in its place, or an error that lists what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers.utils import logging as library_logging
+
+from vary.errors import CheckpointError
+from vary.model.modeling import VaryForConditionalGeneration
+
+__all__ = ["load_model"]
+
+LISTED = 8
+
+
+def load_model(
+    folder: Path, *, dtype: torch.dtype | None = None, attention: str | None = None
+) -> VaryForConditionalGeneration:
+    """The model of a folder that `save_pretrained` wrote; nothing is looked for on the network.
+
+    Args:
+        folder: with config.json and safetensors files.
+        dtype: of the weights; None takes the checkpoint's.
+        attention: the library's name of an attention implementation; None takes its default.
+
+    Raises:
+        CheckpointError: if the folder holds no checkpoint, a damaged one, or one whose tensors are not those
+            of its configuration.
+    """
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"{folder}: no checkpoint here (there is no config.json); give the folder of a vary checkpoint"
+        )
+    # Tensors of another shape are let through here to be listed below with the others.
+    options: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    if attention is not None:
+        options["attn_implementation"] = attention
+    bars = library_logging.is_progress_bar_enabled()
+    verbosity = library_logging.get_verbosity()
+    library_logging.disable_progress_bar()
+    library_logging.set_verbosity_error()
+    try:
+        model, info = VaryForConditionalGeneration.from_pretrained(
+            folder, dtype=dtype or "auto", local_files_only=True, **options
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: not a checkpoint that vary can load ({error})") from error
+    finally:
+        library_logging.set_verbosity(verbosity)
+        if bars:
+            library_logging.enable_progress_bar()
+    wrong = {
+        kind: sorted(map(str, info.get(f"{kind}_keys", ())))
+        for kind in ("missing", "unexpected", "mismatched")
+    }
+    if any(wrong.values()):
+        parts = "; ".join(f"{kind}: {_listed(names)}" for kind, names in wrong.items() if names)
+        raise CheckpointError(
+            f"{folder}: the weights do not belong to the configuration ({parts}); copy the checkpoint again"
+        )
+    return model
+
+
+def _listed(names: list[str]) -> str:
+    rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{len(names)} tensors, {', '.join(names[:LISTED])}{rest}"
