@@ -28,3 +28,7 @@ def test_the_vision_vocabulary_of_the_papers_has_95m_parameters() -> None:
 def test_an_unknown_preset_lists_those_that_there_are() -> None:
     with pytest.raises(CheckpointError, match=r"no preset 'vary-huge'; there are .*vary-toy.*vary-nano"):
         preset_config("vary-huge")
+
+
+def test_a_preset_goes_by_its_short_name_too() -> None:
+    assert preset_config("nano").to_dict() == preset_config("vary-nano").to_dict()

@@ -181,10 +181,10 @@ def preset_config(name: str) -> VaryConfig:
     Raises:
         CheckpointError: if there is none of that name; the message lists all.
     """
-    name = name if name in PRESETS else f"vary-{name}"
-    if name not in PRESETS:
+    preset = PRESETS.get(name) or PRESETS.get(f"vary-{name}")
+    if preset is None:
         raise CheckpointError(f"no preset '{name}'; there are {', '.join(PRESETS)}")
-    return PRESETS[name].config()
+    return preset.config()
 
 
 def nano_processor(vocabulary: str | Path) -> VaryProcessor:
