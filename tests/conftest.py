@@ -49,3 +49,17 @@ def tiny_nano_folder(
     tiny_nano.save_pretrained(folder)
     nano_processor(nano_vocabulary()).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Vary-toy as a checkpoint folder: it knows every task and writes readable nonsense."""
+    import string
+
+    from checkpoints import chat_config, chat_model, chat_processor
+
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny toy"
+    config = chat_config()
+    chat_model(config, letters=string.ascii_letters + " .,\n").save_pretrained(folder)
+    chat_processor(config).save_pretrained(folder)
+    return folder

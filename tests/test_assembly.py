@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from vary.assembly import answer_blocks, build_page, line_blocks
 from vary.engine.generation import FinishReason, Generation
 from vary.engine.lines import LineReading
 from vary.inputs.page_image import PageImage
+from vary.inputs.tasks import ResolvedTask
 from vary.inputs.windows import PageWindows, Window, whole_window
-from vary.outputs.document import BlockKind, PageStatus
+from vary.outputs.document import Block, BlockKind, Box, PageStatus
 
 
 def decode(ids: Sequence[int]) -> str:
@@ -84,6 +87,97 @@ def test_an_answer_about_a_page_keeps_its_paragraphs() -> None:
     page = np.full((300, 400, 3), 255, np.uint8)
     page[100:200, 50:300] = 60
     windows = whole_window(page).windows
-    blocks = answer_blocks(windows, [reading("# Title\n\none\ntwo")], BlockKind.MARKDOWN, decode)
-    assert [[line.text for line in block.lines] for block in blocks] == [["# Title"], ["one", "two"]]
+    task = ResolvedTask("markdown", "")
+    blocks = answer_blocks(windows, [reading("# Title\n\n- one\n  - two ")], task, decode)
+    assert [[line.text for line in block.lines] for block in blocks] == [["# Title"], ["- one", "  - two"]]
     assert {block.kind for block in blocks} == {BlockKind.MARKDOWN}
+
+
+PAGE = PageWindows([], blank=False, skew=0.0)
+
+
+def answer(task: str, text: str, subject: str = "", end: FinishReason = "stop") -> Block:
+    """The one block that becomes of an answer about a page of 400 x 300 pixels."""
+    window = Window(np.zeros((300, 400, 3), np.uint8), ((0, 0), (400, 0), (400, 300), (0, 300)), 0, 0)
+    [block] = answer_blocks([window], [reading(text, end=end)], ResolvedTask(task, "", subject), decode)
+    return block
+
+
+@pytest.mark.parametrize("task", ["ocr", "caption", "ask", "prompt"])
+def test_an_answer_in_words_is_text_even_if_it_looks_like_more(task: str) -> None:
+    block = answer(task, "  cat: [1,2,3,4]")
+    assert (block.kind, block.text, block.detections, block.note) == ("text", "cat: [1,2,3,4]", (), "")
+
+
+def test_a_table_is_latex_in_one_block() -> None:
+    block = answer("table", "\\begin{tabular}{c}\n\n  a \\\\\n\\end{tabular}\n")
+    assert block.kind is BlockKind.LATEX
+    assert [line.text for line in block.lines] == ["\\begin{tabular}{c}", "  a \\\\", "\\end{tabular}"]
+
+
+def test_a_chart_has_data_and_keeps_its_words() -> None:
+    block = answer("chart", "{'title': 'T',\n 'data': {'a': 1}}")
+    assert (block.kind, block.data, block.note) == ("chart", {"title": "T", "data": {"a": 1}}, "")
+    assert block.text == "{'title': 'T',\n 'data': {'a': 1}}"
+
+
+def test_a_malformed_chart_is_kept_as_text_and_said() -> None:
+    block = answer("chart", "{'title': 'T', 'data': {'a'", end="length")
+    assert (block.data, block.text) == (None, "{'title': 'T', 'data': {'a'")
+    assert "it ends before it is complete" in block.note
+    page = build_page(PageImage(Image.new("RGB", (400, 300)), "x", 0), PAGE, [block], seconds=1.0)
+    assert page.status is PageStatus.TRUNCATED
+    assert page.message.endswith(block.note)
+
+
+def test_boxes_are_put_on_the_page() -> None:
+    block = answer("detect", "cat: [000, 000, 500, 1000], [250, 100, 750, 900]; 狗: [1, 2, 3, 4]")
+    assert [(found.label, found.box.edges) for found in block.detections] == [
+        ("cat", (0, 0, 200, 300)),
+        ("cat", (100, 30, 300, 270)),
+        ("狗", (0.4, 0.6, pytest.approx(1.2), 1.2)),
+    ]
+    assert (block.kind, block.note) == ("detection", "")
+
+
+def test_a_malformed_answer_leaves_the_status_as_it_is() -> None:
+    block = answer("detect", "cat: [300, 400, 100, 1200]")
+    page = build_page(PageImage(Image.new("RGB", (400, 300)), "x", 0), PAGE, [block], seconds=1.0)
+    assert page.status is PageStatus.OK
+    assert "clipped" in page.message
+    assert "another order" in page.message
+    none = answer("detect", "no cat")
+    assert (none.detections, none.text) == ((), "no cat")
+    assert "no box was found" in none.note
+
+
+def test_a_box_without_a_name_is_what_was_asked_for() -> None:
+    assert answer("locate", "[1, 2, 3, 4]", "the left woman.").detections[0].label == "the left woman"
+    assert answer("locate", "a woman: [1, 2, 3, 4]", "the left one").detections[0].label == "a woman"
+    assert answer("detect", "[1, 2, 3, 4]", "cat, dog").detections[0].label == ""
+
+
+def test_a_detections_confidence_is_that_of_its_box() -> None:
+    text = "猫: [1, 2, 3, 4]; dog: [5, 6, 7, 8]"
+    ids = list(text.encode())
+    cut = len("猫: [1, 2, 3, 4]".encode())
+    probabilities = [0.5 if place < cut else 0.25 for place in range(len(ids))]
+    window = Window(np.zeros((300, 400, 3), np.uint8), ((0, 0), (400, 0), (400, 300), (0, 300)), 0, 0)
+    read = LineReading(Generation(ids, [0.0] * len(ids), "stop"), probabilities, None, 0)
+    [block] = answer_blocks([window], [read], ResolvedTask("detect", ""), decode)
+    assert [found.confidence for found in block.detections] == [0.5, 0.25]
+
+
+@given(st.integers(8, 20_000), st.integers(8, 20_000), *[st.floats(0, 1)] * 4)
+def test_a_box_goes_through_an_answer_and_comes_back_within_half_a_thousandth(
+    width: int, height: int, x0: float, y0: float, x1: float, y1: float
+) -> None:
+    box = Box(min(x0, x1) * width, min(y0, y1) * height, max(x0, x1) * width, max(y0, y1) * height)
+    text = "thing: [{:03d}, {:03d}, {:03d}, {:03d}]".format(*box.normalised(width, height))
+    corners = ((0.0, 0.0), (float(width), 0.0), (float(width), float(height)), (0.0, float(height)))
+    window = Window(np.zeros((1, 1, 3), np.uint8), corners, 0, 0)
+    [block] = answer_blocks([window], [reading(text)], ResolvedTask("detect", ""), decode)
+    [found] = block.detections
+    for edge, back, side in zip(box.edges, found.box.edges, (width, height, width, height), strict=True):
+        assert abs(edge - back) <= 0.0005001 * side
+    assert found.box.normalised(width, height) == box.normalised(width, height)

@@ -134,7 +134,7 @@ def test_a_task_that_the_checkpoint_does_not_know_is_refused(reader: Reader, pag
 
 
 def test_a_folder_without_a_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"nothing here.*config\.json"):
+    with pytest.raises(CheckpointError, match=r"nothing here: there is no such folder"):
         Reader.load(tmp_path / "nothing here")
 
 

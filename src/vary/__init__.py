@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vary.conversation import Conversation
     from vary.errors import VaryError
     from vary.model.configuration import VaryConfig
     from vary.model.modeling import VaryForConditionalGeneration
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Block",
+    "Conversation",
     "Document",
     "Page",
     "Reader",
@@ -37,6 +39,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Block": "vary.outputs.document",
+    "Conversation": "vary.conversation",
     "Document": "vary.outputs.document",
     "Page": "vary.outputs.document",
     "Reader": "vary.reader",

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from statistics import median
 
 from vary.engine.lines import LineReading
 from vary.inputs.page_image import PageImage
+from vary.inputs.tasks import ResolvedTask
 from vary.inputs.windows import PageWindows, Window
+from vary.outputs.answers import KIND_OF_TASK, LabelledBox, parse_boxes, parse_chart
+from vary.outputs.boxes import NORMALISED_SIDE
 from vary.outputs.document import (
     Block,
     BlockKind,
     Box,
+    Detection,
     FinishReason,
     Line,
     Page,
@@ -19,7 +25,7 @@ from vary.outputs.document import (
     mean_over_characters,
     status_of,
 )
-from vary.outputs.text import clean_line, split_paragraphs
+from vary.outputs.text import clean_line, split_paragraphs, split_source
 from vary.outputs.words import cut_words
 
 __all__ = ["answer_blocks", "build_page", "line_blocks"]
@@ -48,16 +54,65 @@ def line_blocks(windows: Sequence[Window], readings: Sequence[LineReading], deco
 
 
 def answer_blocks(
-    windows: Sequence[Window], readings: Sequence[LineReading], kind: BlockKind, decode: Decode
+    windows: Sequence[Window], readings: Sequence[LineReading], task: ResolvedTask, decode: Decode
 ) -> list[Block]:
-    """What was written about whole pages, in its own paragraphs; its lines have no places of their own."""
+    """What was written about whole pages; its lines have no places of their own.
+
+    Text and Markdown come in their own paragraphs.  An answer in LaTeX, a chart or boxes is one block, with
+    what could be taken from it; a note says what could not, and the words stay in the lines.
+    """
     blocks = []
     for window, reading in zip(windows, readings, strict=True):
-        confidence, reason = _mean(reading.probabilities), FinishReason(reading.generation.finish_reason)
-        for paragraph in split_paragraphs(decode(reading.generation.ids)) or [[""]]:
-            lines = tuple(Line(text, confidence=confidence, finish_reason=reason) for text in paragraph)
-            blocks.append(Block(lines, kind, Box.around(window.polygon)))
+        kind, answer = KIND_OF_TASK.get(task.name, BlockKind.TEXT), decode(reading.generation.ids)
+        split = split_paragraphs if kind is BlockKind.TEXT else split_source
+        paragraphs = [_answer_lines(lines, reading) for lines in split(answer) or [[""]]]
+        box = Box.around(window.polygon)
+        if kind in (BlockKind.TEXT, BlockKind.MARKDOWN):
+            blocks += [Block(lines, kind, box) for lines in paragraphs]
+            continue
+        lines = tuple(line for paragraph in paragraphs for line in paragraph)
+        if kind is BlockKind.CHART:
+            chart = parse_chart(answer)
+            blocks.append(Block(lines, kind, box, data=chart.data, note="; ".join(chart.notes)))
+        elif kind is BlockKind.DETECTION:
+            parsed = parse_boxes(answer)
+            subject = task.subject.removesuffix(".") if task.name == "locate" else ""
+            found = _detections(parsed.boxes, box, subject, reading, decode)
+            blocks.append(Block(lines, kind, box, found, note="; ".join(parsed.notes)))
+        else:
+            blocks.append(Block(lines, kind, box))
     return blocks
+
+
+def _answer_lines(texts: Sequence[str], reading: LineReading) -> tuple[Line, ...]:
+    confidence, reason = _mean(reading.probabilities), FinishReason(reading.generation.finish_reason)
+    return tuple(Line(text, confidence=confidence, finish_reason=reason) for text in texts)
+
+
+def _detections(
+    boxes: Sequence[LabelledBox], window: Box, subject: str, reading: LineReading, decode: Decode
+) -> tuple[Detection, ...]:
+    """Boxes in thousandths of a window, on the page.  The window was shown whole, squeezed into the model's
+    square, so each axis has its own scale.  A box without a name is the `subject` that was asked for.
+    """
+    pieces = _pieces(reading.generation.ids, decode)
+    # Where each token's text ends in the answer: pieces put together are the answer, or there is no telling.
+    known = "".join(pieces) == decode(reading.generation.ids)
+    ends = list(accumulate(map(len, pieces))) if known else []
+    found = []
+    for box in boxes:
+        left, top, right, bottom = (edge / NORMALISED_SIDE for edge in box.edges)
+        place = Box(
+            window.left + left * window.width,
+            window.top + top * window.height,
+            window.left + right * window.width,
+            window.top + bottom * window.height,
+        )
+        label = clean_line(box.label) or clean_line(subject)
+        first, last = bisect_right(ends, box.span[0]), bisect_left(ends, box.span[1])
+        spelled = zip(pieces[first : last + 1], reading.probabilities[first : last + 1], strict=True)
+        found.append(Detection(label, place, mean_over_characters(spelled) if known else None))
+    return tuple(found)
 
 
 def build_page(page: PageImage, windows: PageWindows, blocks: Sequence[Block], *, seconds: float) -> Page:
@@ -69,7 +124,7 @@ def build_page(page: PageImage, windows: PageWindows, blocks: Sequence[Block], *
         height=page.height,
         source=page.source,
         status=status,
-        message="; ".join([*page.notes, *_faint(windows.faint), *_reasons(status, blocks)]),
+        message="; ".join([*page.notes, *_faint(windows.faint), *_reasons(status, blocks), *_notes(blocks)]),
         blocks=tuple(blocks),
         dpi=page.dpi,
         rotation=page.rotation,
@@ -121,6 +176,10 @@ def _faint(lines: int) -> list[str]:
     return [
         f"{lines} faint line(s) were taken for show-through and not read; raise the contrast if they are text"
     ]
+
+
+def _notes(blocks: Sequence[Block]) -> list[str]:
+    return [block.note for block in blocks if block.note]
 
 
 def _reasons(status: PageStatus, blocks: Sequence[Block]) -> list[str]:

@@ -6,17 +6,25 @@ bug in vary.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 __all__ = [
     "CheckpointError",
+    "ContextError",
     "DataError",
     "DeviceError",
     "DocumentError",
+    "DownloadError",
     "InputError",
     "LimitError",
     "MissingDependencyError",
+    "OutputError",
+    "SettingsError",
     "TaskError",
     "TrainingError",
     "VaryError",
+    "did_you_mean",
 ]
 
 
@@ -36,12 +44,28 @@ class CheckpointError(VaryError):
     """A checkpoint is missing, incomplete or not what it says it is."""
 
 
+class DownloadError(VaryError):
+    """Weights cannot be fetched: the source cannot be reached, refuses, or gives other bytes than it did."""
+
+
 class DeviceError(VaryError):
     """A device that was asked for is not there."""
 
 
 class TaskError(VaryError):
     """A task or prompt that the checkpoint does not know."""
+
+
+class ContextError(VaryError):
+    """A conversation leaves no room for a question or its answer; the message says how long it may be."""
+
+
+class OutputError(VaryError):
+    """A result cannot be stored where it should go."""
+
+
+class SettingsError(VaryError):
+    """A settings file has keys or values that cannot be followed; the message names each and its line."""
 
 
 class DocumentError(VaryError):
@@ -58,3 +82,9 @@ class TrainingError(VaryError):
 
 class MissingDependencyError(VaryError):
     """An optional package is not installed; the message is the line that installs it."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: `; did you mean 'x'?`, or nothing."""
+    close = difflib.get_close_matches(name.lower(), list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -19,19 +19,20 @@ from vary import __version__
 from vary.assembly import answer_blocks, build_page, line_blocks
 from vary.assets import default_checkpoint
 from vary.engine.devices import resolve_device
-from vary.engine.generation import Sampling, generate
-from vary.engine.guards import LoopFinding, LoopGuard
+from vary.engine.generation import Sampling, context_length, generate
+from vary.engine.guards import LoopFinding
 from vary.engine.lines import LineReading, read_lines
-from vary.errors import CheckpointError, VaryError
+from vary.engine.streaming import text_guard
+from vary.errors import TaskError, VaryError
 from vary.inputs.page_image import DEFAULT_LIMITS, InputLimits, PageFailure, PageImage
 from vary.inputs.page_range import parse_page_range
 from vary.inputs.pages import DEFAULT_DPI, Source, open_pages, page_count, source_name
-from vary.inputs.tasks import ResolvedTask, resolve_task
+from vary.inputs.tasks import LANGUAGES, ResolvedTask, resolve_task
 from vary.inputs.windows import PageWindows, Window, line_windows, whole_window
-from vary.model.loading import load_model
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
-from vary.outputs.document import BlockKind, Document, Page, PageStatus, Provenance
+from vary.outputs.document import Document, Page, PageStatus, Provenance
+from vary.weights.loading import load_checkpoint, resolve_checkpoint
 
 if TYPE_CHECKING:
     pass
@@ -48,7 +49,6 @@ GROUP_WINDOWS = 96
 """Windows of so many are collected, from one page or several, before they are sorted by width and read."""
 GROUP_PAGES, GROUP_PIXELS = 8, 40_000_000
 LINE_BATCH, PAGE_BATCH = 32, 1
-MARKDOWN_TASKS = ("markdown",)
 Progress = Callable[[int, int | None], None]
 
 
@@ -70,6 +70,7 @@ class _Order:
     sampling: Sampling
     batch_size: int
     max_new_tokens: int | None
+    layout: str | None
 
 
 class Reader:
@@ -92,22 +93,28 @@ class Reader:
         checkpoint: str | Path | None = None,
         *,
         device: str | torch.device = "auto",
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
+        tokenizer: str | Path | None = None,
     ) -> Reader:
-        """Loads a checkpoint folder; None or `vary-nano` is the one that the package ships.
+        """Loads a checkpoint; None or `vary-nano` is the one that the package ships.
 
         Args:
-            checkpoint: a folder with configuration, weights, tokenizer and processor.
+            checkpoint: a folder with configuration, weights, tokenizer and processor; a folder or file of
+                another format, such as the authors' or MindOCR's; or the name of a fetched checkpoint.
             device: `auto`, a kind (`cpu`, `cuda`, `mps`, `npu`, `xpu`), or one with an index.
-            dtype: of the weights; None takes float32 on a CPU and on others what the checkpoint has.
+            dtype: of the weights, such as "bfloat16"; None takes float32 on a CPU and on others what the
+                checkpoint has.
+            tokenizer: the tokenizer's file (`qwen.tiktoken`), where it does not lie beside the weights.
 
         Raises:
-            CheckpointError: if the folder is missing, incomplete or of another kind.
+            CheckpointError: if the checkpoint is missing, incomplete or of an unknown kind.
             DeviceError: if the device is not there; another is never taken instead.
         """
         place = resolve_device(device)
-        folder = default_checkpoint() if checkpoint in (None, DEFAULT_NAME) else Path(str(checkpoint))
-        model, processor = _load(folder, dtype or (torch.float32 if place.type == "cpu" else None))
+        named = None if checkpoint in (None, DEFAULT_NAME) else checkpoint
+        folder = default_checkpoint() if named is None else resolve_checkpoint(named)
+        kind = dtype or (torch.float32 if place.type == "cpu" else None)
+        model, processor = load_checkpoint(folder, dtype=kind, tokenizer=tokenizer)
         return cls(model, processor, DEFAULT_NAME if folder == default_checkpoint() else folder.name, place)
 
     @property
@@ -120,7 +127,7 @@ class Reader:
 
         `progress` is called with the number of pages done and, where it is known, of all.
         """
-        order_task = self._task(options.get("task"), options.get("prompt"))
+        order_task = self._task(options.get("task"), options.get("prompt"), options.get("language"))
         total = None if progress is None else self._count(source, options)
         pages: list[Page] = []
         for page in self.iter_pages(source, **options):
@@ -137,6 +144,7 @@ class Reader:
         dpi: float = DEFAULT_DPI,
         task: str | None = None,
         prompt: str | None = None,
+        language: str | None = None,
         batch_size: int | None = None,
         max_new_tokens: int | None = None,
         temperature: float = 0.0,
@@ -144,6 +152,9 @@ class Reader:
         top_p: float = 1.0,
         repetition_penalty: float = 1.0,
         seed: int | None = None,
+        num_beams: int = 1,
+        no_repeat_ngram_size: int = 0,
+        layout: str | None = None,
         password: str | None = None,
         limits: InputLimits = DEFAULT_LIMITS,
     ) -> Iterator[Page]:
@@ -154,24 +165,29 @@ class Reader:
             pages: which of them, such as `1-3,7`; all by default.
             dpi: at which PDF pages are painted.
             task, prompt: what to ask; by default the checkpoint's first task.
+            language: of the task's prompt, `en` or `zh`, where the papers have it in both; by default the
+                checkpoint's first.
             batch_size: windows that are read at once.
             max_new_tokens: the longest answer per window; by default what can stand in it.
-            temperature, top_k, top_p, repetition_penalty, seed: see `engine.generation.Sampling`.
+            temperature, top_k, top_p, repetition_penalty, seed, num_beams, no_repeat_ngram_size: see
+                `engine.sampling.Sampling`.
+            layout: one of the processor's layouts; by default the checkpoint's own.
             password: of an encrypted PDF.
             limits: on bytes, pixels and pages.
 
         Raises:
             InputError: if the source as a whole cannot be read; one bad page has the status `failed`.
-            TaskError: for a task that the checkpoint does not know.
+            TaskError: for a task or language that the checkpoint does not know.
         """
         if batch_size is not None and batch_size < 1:
             raise VaryError(f"batch_size is {batch_size}, expected at least 1")
         default_batch = LINE_BATCH if self._reads_lines else PAGE_BATCH
         order = _Order(
-            self._task(task, prompt),
-            Sampling(temperature, top_k, top_p, repetition_penalty, seed),
+            self._task(task, prompt, language),
+            Sampling(temperature, top_k, top_p, repetition_penalty, seed, num_beams, no_repeat_ngram_size),
             batch_size or default_batch,
             max_new_tokens,
+            self.processor.check_layout(layout),
         )
         images = open_pages(source, pages=pages, dpi=dpi, limits=limits, password=password)
         return self._run(images, order)
@@ -188,31 +204,39 @@ class Reader:
     def _reads_lines(self) -> bool:
         return bool(self.model.config.window == "lines")
 
-    def _task(self, task: str | None, prompt: str | None) -> ResolvedTask:
-        language = self.model.config.languages[0]
-        return resolve_task(task, self.tasks, language if language in ("en", "zh") else "en", prompt)
+    def _task(self, task: str | None, prompt: str | None, language: str | None) -> ResolvedTask:
+        known = tuple(self.model.config.languages)
+        if language is not None and language not in known:
+            raise TaskError(
+                f"this checkpoint was not trained for language '{language}'; it knows {', '.join(known)}"
+            )
+        language = language or known[0]
+        language = language if language in LANGUAGES else LANGUAGES[0]
+        return resolve_task(task, self.tasks, language, prompt, self.model.config.prompts)
 
     def _run(self, images: Any, order: _Order) -> Iterator[Page]:
         with closing(images):
             most_windows = GROUP_WINDOWS if self._reads_lines else order.batch_size
-            for group in _groups(self._jobs(images), most_windows):
+            for group in _groups(self._jobs(images, order.task), most_windows):
                 self._read_group([job for job in group if isinstance(job, _PageJob)], order)
                 for job in group:
-                    yield job if isinstance(job, Page) else self._page(job, order.task.name)
+                    yield job if isinstance(job, Page) else self._page(job, order.task)
 
-    def _jobs(self, images: Iterable[PageImage | PageFailure]) -> Iterator[_PageJob | Page]:
+    def _jobs(
+        self, images: Iterable[PageImage | PageFailure], task: ResolvedTask
+    ) -> Iterator[_PageJob | Page]:
         """Each page with its windows, or the page that could not be opened."""
         for page in images:
             started = time.monotonic()
             if isinstance(page, PageFailure):
                 yield Page(page.index + 1, 0, 0, page.source, PageStatus.FAILED, page.message)
                 continue
-            windows = self._windows(page)
+            windows = self._windows(page, task)
             yield _PageJob(page, windows, time.monotonic() - started)
 
-    def _windows(self, page: PageImage) -> PageWindows:
+    def _windows(self, page: PageImage, task: ResolvedTask) -> PageWindows:
         if not self._reads_lines:
-            return whole_window(page.image)
+            return whole_window(page.image, text=task.about_text)
         vision = self.model.config.vision_vocabulary_config
         return line_windows(page.image, line_height=vision.height, max_width=vision.width)
 
@@ -232,14 +256,18 @@ class Reader:
 
     def _read_windows(self, windows: Sequence[Window], order: _Order) -> list[LineReading]:
         query = "" if self._reads_lines else order.task.prompt
-        inputs = self.processor.build_inputs([window.image for window in windows], query).to(self.device)
+        images = [window.image for window in windows]
+        inputs = self.processor.build_inputs(images, query, layout=order.layout).to(self.device)
         limits = [
             order.max_new_tokens or self._limit(window, inputs["input_ids"].shape[1]) for window in windows
         ]
         guards = [self._guard(window) for window in windows]
         if self._reads_lines:
             return read_lines(self.model, inputs, limits, sampling=order.sampling, guards=guards)
-        answers = generate(self.model, inputs, limits, sampling=order.sampling, guards=guards)
+        header = self.processor.answer_header(order.layout)
+        answers = generate(
+            self.model, inputs, limits, sampling=order.sampling, guards=guards, answer_header=header
+        )
         return [
             LineReading(answer, [math.exp(min(0.0, p)) for p in answer.logprobs], None, 0)
             for answer in answers
@@ -247,8 +275,7 @@ class Reader:
 
     def _limit(self, window: Window, prompt_length: int) -> int:
         """The most tokens that can stand in a window."""
-        positions = getattr(self.model.config.text_config, "max_position_embeddings", PAGE_TOKENS)
-        room = max(1, positions - prompt_length)
+        room = max(1, (context_length(self.model) or PAGE_TOKENS) - prompt_length)
         wanted = PAGE_TOKENS
         if self._reads_lines:
             wanted = math.ceil(window.image.shape[1] / PIXELS_PER_TOKEN) + SPARE_TOKENS
@@ -257,29 +284,14 @@ class Reader:
     def _guard(self, window: Window) -> Callable[[Sequence[int]], LoopFinding | None]:
         """A loop guard over the ids and the text of one window."""
         expected = window.image.shape[1] // 4 if self._reads_lines else None
-        guard = LoopGuard(expected_length=expected)
-        read: list[int] = []
-        shown = 0
+        return text_guard(self._decode, expected)
 
-        def feed(ids: Sequence[int]) -> LoopFinding | None:
-            nonlocal shown
-            read.extend(ids)
-            # Bytes of an unfinished character decode to a replacement mark: they wait for the rest.
-            text = self._decode(read[-16:])
-            piece = "" if text.endswith("\ufffd") else self._decode(read[shown:])
-            if piece:
-                shown = len(read)
-            return guard.feed(ids, piece)
-
-        return feed
-
-    def _page(self, job: _PageJob, task: str) -> Page:
+    def _page(self, job: _PageJob, task: ResolvedTask) -> Page:
         windows, readings = job.windows, [job.readings[n] for n in range(len(job.windows.windows))]
         if self._reads_lines:
             blocks = line_blocks(windows.windows, readings, self._decode)
         else:
-            kind = BlockKind.MARKDOWN if task in MARKDOWN_TASKS else BlockKind.TEXT
-            blocks = answer_blocks(windows.windows, readings, kind, self._decode)
+            blocks = answer_blocks(windows.windows, readings, task, self._decode)
         return build_page(job.page, windows, blocks, seconds=job.seconds)
 
     def _decode(self, ids: Sequence[int]) -> str:
@@ -307,22 +319,18 @@ class Reader:
 
 
 def read(
-    source: Source, *, model: str | Path | None = None, device: str = "auto", **options: Any
+    source: Source,
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+    dtype: torch.dtype | str | None = None,
+    **options: Any,
 ) -> Document:
     """Reads one document with the shipped vary-nano, or with the checkpoint `model`.
 
     Options as in `Reader.iter_pages`.  To read many documents, keep a `Reader`: it loads the model once.
     """
-    return Reader.load(model, device=device).read(source, **options)
-
-
-def _load(folder: Path, dtype: torch.dtype | None) -> tuple[VaryForConditionalGeneration, VaryProcessor]:
-    """The model and the processor of a folder; nothing is looked for on the network."""
-    model = load_model(folder, dtype=dtype)
-    try:
-        return model, VaryProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{folder}: the processor or tokenizer cannot be loaded ({error})") from error
+    return Reader.load(model, device=device, dtype=dtype).read(source, **options)
 
 
 def _groups(jobs: Iterable[_PageJob | Page], most_windows: int) -> Iterator[list[_PageJob | Page]]:

@@ -23,9 +23,12 @@ class FakeReader:
 
     loaded: list[tuple[Any, str]] = []  # noqa: RUF012
     calls: list[tuple[str, dict[str, Any]]] = []  # noqa: RUF012
+    tasks = ("ocr", "detect", "chart")
 
     @classmethod
-    def load(cls, checkpoint: Any = None, *, device: str = "auto", dtype: Any = None) -> FakeReader:
+    def load(
+        cls, checkpoint: Any = None, *, device: str = "auto", dtype: Any = None, tokenizer: Any = None
+    ) -> FakeReader:
         if device == "xpu":
             raise DeviceError("device 'xpu' was asked for and is not available here")
         if checkpoint is not None and not Path(checkpoint).is_dir():

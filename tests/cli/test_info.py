@@ -60,7 +60,7 @@ def test_a_broken_weights_file_is_named(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "model.safetensors"
     file.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"model\.safetensors: is no safetensors file"):
-        info._stored_parameters(file)
+        info.stored_parameters(file)
 
 
 def test_a_package_that_is_not_installed_has_no_version() -> None:

@@ -242,3 +242,26 @@ def test_a_reader_that_goes_away_is_no_error_worth_a_word(vary_process: Start, f
     assert process.stderr is not None
     with process.stderr as stderr:
         assert stderr.read() == ""
+
+
+def test_decoding_options_reach_the_reader(vary: Run, files: Files, fake_reader: Any) -> None:
+    options = "--layout mindocr --temperature 0.7 --top-k 5 --top-p 0.9 --repetition-penalty 1.1"
+    more = "--no-repeat-ngram-size 4 --num-beams 2 --seed 3"
+    assert vary("read", *files("a.png"), *options.split(), *more.split()).code == 0
+    assert fake_reader.calls[0][1] == {
+        "layout": "mindocr",
+        "temperature": 0.7,
+        "top_k": 5,
+        "top_p": 0.9,
+        "repetition_penalty": 1.1,
+        "no_repeat_ngram_size": 4,
+        "num_beams": 2,
+        "seed": 3,
+    }
+
+
+def test_options_of_drawing_without_drawing_are_refused(vary: Run, files: Files, fake_reader: Any) -> None:
+    ran = vary("read", *files("a.png"), "--top-p", "0.9", "--top-k", "4")
+    assert (ran.code, ran.out) == (2, "")
+    assert "--top-k and --top-p only matter where tokens are drawn" in ran.err
+    assert fake_reader.loaded == []

@@ -45,6 +45,35 @@ def test_a_free_prompt_is_sent_as_it_is_by_a_checkpoint_that_answers_questions()
         resolve_task(None, ("ocr",), prompt="Write a haiku.")
 
 
+@pytest.mark.parametrize("prompt", ["OCR: ", " Read\n", "a\t"])
+def test_a_free_prompt_keeps_its_blanks(prompt: str) -> None:
+    assert resolve_task(None, ALL, prompt=prompt).prompt == prompt
+
+
+def test_the_subject_of_a_task_is_kept_beside_its_prompt() -> None:
+    assert resolve_task("locate", ALL, prompt=" the left woman ").subject == "the left woman"
+    assert resolve_task("ocr", ALL).subject == ""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("own", ["OCR: ", "OCR with format: ", "", "  "])
+def test_a_checkpoint_may_have_its_own_wording_which_is_sent_as_it_is(own: str, language: str) -> None:
+    assert resolve_task("ocr", ALL, language, prompts={"ocr": own}).prompt == own
+    assert resolve_task(None, ("ocr",), language, prompts={"ocr": own}).prompt == own
+    assert resolve_task("caption", ALL, prompts={"ocr": own}).prompt == TASKS["caption"].prompts["en"][0]
+    with pytest.raises(TaskError, match="fixed prompt for task 'ocr'"):
+        resolve_task("ocr", ALL, prompt="x", prompts={"ocr": own})
+
+
+def test_a_checkpoints_own_wording_has_a_place_for_the_subject() -> None:
+    prompts = {"locate": "{} {x} OCR: ", "detect": "Everything: "}
+    assert resolve_task("locate", ALL, prompt="[0, {}, 1]", prompts=prompts).prompt == "[0, {}, 1] {x} OCR: "
+    with pytest.raises(TaskError, match="'locate' needs a prompt"):
+        resolve_task("locate", ALL, prompts=prompts)
+    with pytest.raises(TaskError, match="takes no other"):
+        resolve_task("detect", ALL, prompt="cat", prompts=prompts)
+
+
 def test_without_task_and_prompt_the_first_task_of_the_checkpoint_is_meant() -> None:
     assert resolve_task(None, ("markdown", "ocr")).name == "markdown"
     with pytest.raises(TaskError, match="names no tasks"):

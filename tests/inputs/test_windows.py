@@ -359,6 +359,14 @@ def test_whole_window_is_the_page_itself() -> None:
     assert windows.windows[0].polygon == ((0.0, 0.0), (1240.0, 0.0), (1240.0, 1754.0), (0.0, 1754.0))
 
 
+def test_a_page_that_is_not_asked_for_text_is_blank_only_if_it_is_of_one_colour() -> None:
+    sky = np.full((600, 800, 3), (90, 150, 220), np.uint8)
+    assert whole_window(sky, text=False).blank
+    sky[40:60, 30:70] = 20
+    assert whole_window(sky).blank
+    assert not whole_window(sky, text=False).blank
+
+
 def test_colour_and_gray_give_the_same_lines() -> None:
     page = paint("short", 2).image
     polygons = [

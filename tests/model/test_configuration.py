@@ -107,3 +107,25 @@ def test_image_tokens_follow_grid_and_strides() -> None:
     assert VisionVocabularyConfig().num_image_tokens == 256
     assert tiny_toy_config().image_seq_length == 4
     assert tiny_nano_config().image_seq_length == 16
+
+
+def test_a_checkpoints_own_prompts_are_kept_exactly(tmp_path: Path) -> None:
+    settings = {**tiny_toy_config().to_dict(), "tasks": ["ocr", "markdown"]}
+    prompts = {"ocr": "OCR: ", "markdown": ""}
+    VaryConfig(**settings | {"prompts": prompts}).save_pretrained(tmp_path)
+    loaded = AutoConfig.from_pretrained(tmp_path)
+    assert loaded.prompts == prompts
+    assert tiny_toy_config().prompts == {}
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ({"chart": "x"}, "prompts are given for chart, but the tasks are ocr"),
+        ({"ocr": 3}, "expected an object of task and text"),
+        (["ocr"], "expected an object of task and text"),
+    ],
+)
+def test_prompts_that_no_task_sends_are_refused(prompts: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        VaryConfig(**{**tiny_toy_config().to_dict(), "prompts": prompts})

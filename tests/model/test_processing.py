@@ -44,7 +44,7 @@ def test_prompts_equal_the_golden_ids(
 ) -> None:
     golden = json.loads((shared_dir / "golden" / "token_cases.json").read_text(encoding="utf-8"))
     expected = golden["prompts"][layout]
-    inputs = toy.build_inputs([PAGE], expected["query"], template=template)
+    inputs = toy.build_inputs([PAGE], expected["query"], layout=template)
     assert inputs["input_ids"].tolist() == [expected["ids"]]
     assert inputs["attention_mask"].all()
     assert inputs["pixel_values"].shape == (1, 3, 64, 64)
@@ -182,8 +182,8 @@ def test_a_page_processor_survives_saving_with_both_layouts(toy: VaryProcessor, 
     files = COMMON_FILES | {str(Path("additional_chat_templates") / "mindocr.jinja")}
     again = check_round_trip(toy, tmp_path, files)[1]
     for template in (None, "mindocr"):
-        expected = toy.build_inputs([PAGE], "Read.", template=template)["input_ids"]
-        assert torch.equal(again.build_inputs([PAGE], "Read.", template=template)["input_ids"], expected)
+        expected = toy.build_inputs([PAGE], "Read.", layout=template)["input_ids"]
+        assert torch.equal(again.build_inputs([PAGE], "Read.", layout=template)["input_ids"], expected)
 
 
 def test_unfitting_parts_are_refused(nano: VaryProcessor) -> None:

@@ -15,6 +15,7 @@ from vary.outputs.boxes import Box, union
 from vary.outputs.document import (
     Block,
     BlockKind,
+    Detection,
     Document,
     FinishReason,
     Line,
@@ -136,6 +137,26 @@ def test_impossible_confidence_is_refused(confidence: float) -> None:
         Word("a", confidence=confidence)
 
 
+def nested(depth: int) -> list[object]:
+    value: list[object] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_blocks_hold_detections_and_data_beside_their_lines() -> None:
+    found = Detection("cat", Box(0, 0, 10, 10))
+    data = {"title": "t", "data": (1, 2)}
+    block = Block([Line("cat: [0,0,10,10]")], detections=[found], data=data, note="odd")
+    assert block.detections == (found,)
+    assert block.data == {"title": "t", "data": [1, 2]}
+    data["title"] = "changed"
+    assert block.data["title"] == "t"
+    assert hash(block) == hash(dataclasses.replace(block, data=None))
+    assert page(block, lines("a"), block).detections == (found, found)
+    assert page(block).text == "cat: [0,0,10,10]"
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -143,6 +164,11 @@ def test_impossible_confidence_is_refused(confidence: float) -> None:
             lambda: Line("a", finish_reason="eos"),
             "finish_reason is 'eos', expected one of stop, length, loop",
         ),
+        (lambda: Block(data={1, 2}), "the data of a block must be JSON values"),
+        (lambda: Block(data=float("nan")), "the data of a block must be JSON values"),
+        (lambda: Block(data=nested(100_000)), "the data of a block must be JSON values"),
+        (lambda: Detection("a", Box(0, 0, 1, 1), 2.0), "a confidence is between 0 and 1"),
+        (lambda: Provenance(settings=[1]), "must be an object"),
         (lambda: Block(kind="table"), "kind is 'table', expected one of paragraph"),
         (lambda: page(status="fine"), "status is 'fine', expected one of blank, ok"),
         (lambda: page(skew=float("nan")), "skew must be a finite number"),

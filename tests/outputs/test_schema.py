@@ -17,6 +17,7 @@ from vary.outputs.document import (
     Block,
     BlockKind,
     Box,
+    Detection,
     Document,
     FinishReason,
     Line,
@@ -40,7 +41,21 @@ words = st.builds(Word, texts, boxes, confidences)
 lines = st.builds(
     Line, texts, polygons, boxes, confidences, st.lists(words, max_size=2), st.sampled_from(FinishReason)
 )
-blocks = st.builds(Block, st.lists(lines, max_size=3), st.sampled_from(BlockKind), boxes)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+detections = st.builds(Detection, texts, boxes.filter(lambda box: box is not None), confidences)
+blocks = st.builds(
+    Block,
+    st.lists(lines, max_size=3),
+    st.sampled_from(BlockKind),
+    boxes,
+    st.lists(detections, max_size=2),
+    json_values,
+    texts,
+)
 pages = st.builds(
     Page,
     number=st.integers(1, 9999),
@@ -54,11 +69,6 @@ pages = st.builds(
     rotation=st.sampled_from([0, 90, 180, 270]),
     skew=st.floats(-45, 45),
     seconds=st.none() | st.floats(0, 1e4),
-)
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
-    max_leaves=5,
 )
 provenances = st.builds(
     Provenance, texts, texts, texts, texts, texts, st.dictionaries(texts, json_values, max_size=3)
@@ -90,7 +100,7 @@ def sample() -> Document:
 
 def test_what_is_written() -> None:
     content = json.loads(sample().to_json())
-    assert content["schema_version"] == SCHEMA_VERSION == "1.0"
+    assert content["schema_version"] == SCHEMA_VERSION == "1.1"
     assert content["status"] == "failed"
     assert content["model"]["settings"] == {"device": "cpu"}
     first, second = content["pages"]
@@ -144,7 +154,8 @@ def change(*path: str | int, to: Any) -> str:
     return json.dumps(content)
 
 
-LINE = ("pages", 0, "blocks", 0, "lines", 0)
+BLOCK = ("pages", 0, "blocks", 0)
+LINE = (*BLOCK, "lines", 0)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +169,7 @@ LINE = ("pages", 0, "blocks", 0, "lines", 0)
         ("{}", "document: 'schema_version' is missing"),
         (
             change("schema_version", to="2.0"),
-            "schema version '2.0', this vary reads 1.0; install a vary that",
+            "schema version '2.0', this vary reads 1.1; install a vary that",
         ),
         (change("schema_version", to=1), "document.schema_version: expected a string, found an integer"),
         (change("pages", to={}), "document.pages: expected a list, found an object"),
@@ -177,12 +188,64 @@ LINE = ("pages", 0, "blocks", 0, "lines", 0)
         (change(*LINE, "box", to=[9, 2, 3, 4]), r"lines\[0\]: a box needs left <= right"),
         (change(*LINE, "polygon", to=[[1, "2"]]), r"lines\[0\].polygon: expected 2 numbers"),
         (change(*LINE, "confidence", to=7), r"lines\[0\]: a confidence is between 0 and 1"),
+        (change(*BLOCK, "note", to=...), r"blocks\[0\]: 'note' is missing"),
+        (change(*BLOCK, "data", to=...), r"blocks\[0\]: 'data' is missing"),
+        (change(*BLOCK, "note", to=None), r"blocks\[0\].note: expected a string, found null"),
+        (change(*BLOCK, "detections", to={}), r"blocks\[0\].detections: expected a list, found an object"),
+        (change(*BLOCK, "detections", to=[{}]), r"blocks\[0\].detections\[0\]: 'box' is missing"),
+        (
+            change(*BLOCK, "detections", to=[{"label": "a", "box": None, "confidence": None}]),
+            r"detections\[0\].box: expected a list, found null",
+        ),
+        (
+            change(*BLOCK, "detections", to=[{"label": "a", "box": [0, 0, 1, 1], "confidence": 7}]),
+            r"detections\[0\]: a confidence is between 0 and 1",
+        ),
         (change("model", "settings", to=[]), "model.settings: expected an object, found a list"),
     ],
 )
 def test_what_does_not_follow_the_schema_is_refused_with_its_place(text: str | bytes, message: str) -> None:
     with pytest.raises(DocumentError, match=message):
         Document.from_json(text)
+
+
+def of_version_1_0() -> dict[str, Any]:
+    """The sample as vary 0.1.0 wrote it."""
+    content: dict[str, Any] = json.loads(sample().to_json())
+    content["schema_version"] = "1.0"
+    for page in content["pages"]:
+        for block in page["blocks"]:
+            for key in ("detections", "data", "note"):
+                del block[key]
+    return content
+
+
+def test_documents_of_version_1_0_are_still_read() -> None:
+    document = Document.from_json(json.dumps(of_version_1_0()))
+    assert document.pages == sample().pages
+    assert document.schema_version == "1.0"
+    assert Document.from_json(document.to_json()) == document
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.7", "1.x"])
+def test_only_documents_of_version_1_0_may_lack_what_came_later(version: str) -> None:
+    with pytest.raises(DocumentError, match=r"blocks\[0\]: 'detections' is missing"):
+        Document.from_json(json.dumps({**of_version_1_0(), "schema_version": version}))
+
+
+def test_detections_and_charts_are_written_with_both_spaces() -> None:
+    found = Detection("猫", Box(100, 200, 500, 1000), 0.5)
+    block = Block([Line("cat: [..]")], "detection", None, [found], {"title": "t", "data": [1.5, None]}, "odd")
+    content = json.loads(Document("a", (Page(1, 1000, 2000, "a", blocks=[block]),)).to_json())
+    [written] = content["pages"][0]["blocks"]
+    assert written["detections"] == [
+        {"label": "猫", "box": [100, 200, 500, 1000], "box_1000": [100, 100, 500, 500], "confidence": 0.5}
+    ]
+    assert (written["kind"], written["data"], written["note"]) == (
+        "detection",
+        {"title": "t", "data": [1.5, None]},
+        "odd",
+    )
 
 
 def test_keys_of_later_versions_are_passed_over() -> None:
@@ -196,7 +259,19 @@ def test_keys_of_later_versions_are_passed_over() -> None:
 @settings(deadline=None, max_examples=100)
 @given(
     json_values,
-    st.sampled_from([("pages",), ("model",), ("pages", 0), LINE, (*LINE, "words"), (*LINE, "box")]),
+    st.sampled_from(
+        [
+            ("pages",),
+            ("model",),
+            ("pages", 0),
+            ("schema_version",),
+            LINE,
+            (*LINE, "words"),
+            (*LINE, "box"),
+            (*BLOCK, "detections"),
+            (*BLOCK, "data"),
+        ]
+    ),
 )
 def test_hostile_values_never_raise_anything_else(value: Any, path: tuple[str | int, ...]) -> None:
     with contextlib.suppress(DocumentError):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from factories import left_padded
 from vary.model.modeling import VaryForConditionalGeneration
-from vary.weights.authors import load_authors_checkpoint
+from vary.weights.loading import load_foreign
 
 pytestmark = pytest.mark.shared
 TOLERANCE = 1e-5
@@ -36,7 +36,7 @@ def meta(golden: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def model(golden: Path) -> VaryForConditionalGeneration:
-    return load_authors_checkpoint(golden)
+    return load_foreign(golden)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,13 @@ import torch
 from safetensors.torch import save_file
 
 from vary.errors import CheckpointError
-from vary.weights.files import read_json, read_tensors
+from vary.weights.files import TensorFiles, checkpoint_files, read_json
+
+
+def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a checkpoint folder."""
+    files = TensorFiles(checkpoint_files(folder))
+    return files.read(files.info)
 
 
 class Hostile:
@@ -73,6 +79,35 @@ def test_anything_but_tensors_is_refused(tmp_path: Path, content: object) -> Non
     torch.save(content, tmp_path / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match=r"holds (a list|more than tensors: step)"):
         read_tensors(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["model", "state_dict"])
+def test_the_state_dict_of_a_training_file(tmp_path: Path, key: str) -> None:
+    content = {key: {"x": torch.ones(2)}, "optimizer": {"state": {}}, "epoch": 3}
+    torch.save(content, tmp_path / "checkpoint_3.pth")
+    assert torch.equal(read_tensors(tmp_path)["x"], torch.ones(2))
+    assert checkpoint_files(tmp_path / "checkpoint_3.pth") == [tmp_path / "checkpoint_3.pth"]
+
+
+def test_a_folder_with_two_files_of_other_names_asks_which(tmp_path: Path) -> None:
+    for name in ("a.pth", "b.ckpt"):
+        torch.save({"x": torch.ones(1)}, tmp_path / name)
+    with pytest.raises(CheckpointError, match=r"several files of weights \(a.pth, b.ckpt\)"):
+        read_tensors(tmp_path)
+    files = TensorFiles([tmp_path / "b.ckpt"])  # a PyTorch file, whatever its ending says
+    assert files.info["x"].nbytes == 4
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_what_was_read_is_released(tmp_path: Path) -> None:
+    torch.save({"x": torch.ones(2**25), "y": torch.ones(2)}, tmp_path / "pytorch_model.bin")
+    files = TensorFiles(checkpoint_files(tmp_path))
+    before = resident()
+    found = files.read(["x"])
+    assert found["x"].sum() == 2**25
+    assert resident() - before > 2**26
+    del found
+    assert resident() - before < 2**25
 
 
 @pytest.mark.parametrize(

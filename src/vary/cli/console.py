@@ -9,13 +9,16 @@ import argparse
 import contextlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from vary.engine.devices import DEVICE_CHOICES, DEVICE_KINDS
 from vary.errors import VaryError
 
 __all__ = [
+    "DTYPES",
     "EXIT_BROKEN_PIPE",
     "EXIT_FAILED",
     "EXIT_INTERRUPTED",
@@ -23,6 +26,8 @@ __all__ = [
     "EXIT_USAGE",
     "UsageError",
     "add_model_options",
+    "add_sampling_options",
+    "allow_network",
     "complain",
     "device_name",
     "positive_int",
@@ -30,6 +35,8 @@ __all__ = [
     "prepare_streams",
     "progress_bar",
     "quiet_libraries",
+    "sampling_options",
+    "terminated_as_interrupt",
 ]
 
 EXIT_OK = 0
@@ -37,6 +44,9 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+
+DTYPES = ("float32", "bfloat16", "float16")
+"""Types of weights that a user may ask for."""
 
 Progress = Callable[[int, int | None], None]
 """Called with what is done and, where it is known, how much there is."""
@@ -59,11 +69,24 @@ def prepare_streams() -> None:
         sys.stderr.reconfigure(errors="backslashreplace")
 
 
+_OFFLINE = "HF_HUB_OFFLINE"
+_set_here: set[str] = set()
+
+
 def quiet_libraries() -> None:
     """Call before transformers is imported: no progress bars or advice of its own, and no network."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if _OFFLINE not in os.environ:
+        os.environ[_OFFLINE] = "1"
+        _set_here.add(_OFFLINE)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+
+def allow_network() -> None:
+    """Take back what `quiet_libraries` forbade; what the user has forbidden stays forbidden."""
+    if _OFFLINE in _set_here:
+        _set_here.discard(_OFFLINE)
+        os.environ.pop(_OFFLINE, None)
 
 
 def positive_int(text: str) -> int:
@@ -88,6 +111,27 @@ def whole_number(text: str) -> int:
     return value
 
 
+def share(text: str) -> float:
+    """An argument that is a number above 0 and at most 1."""
+    if (value := _number(text)) is None or not 0.0 < value <= 1.0:
+        raise argparse.ArgumentTypeError(f"expected a number above 0 and at most 1, found {text!r}")
+    return value
+
+
+def number(text: str) -> float:
+    """An argument that is a finite number of at least 0."""
+    if (value := _number(text)) is None or not 0.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, found {text!r}")
+    return value
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def positive_number(text: str) -> float:
     """An argument that is a finite number above 0."""
     try:
@@ -110,11 +154,17 @@ def device_name(text: str) -> str:
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """The options of every command that loads a checkpoint: --model and --device."""
+    """The options of every command that loads a checkpoint: which, where and as what."""
     parser.add_argument(
         "--model",
         metavar="CHECKPOINT",
-        help="folder of a checkpoint (default: vary-nano, which the package ships)",
+        help="a checkpoint's folder, in our format or another's, its file of weights, or the name of a "
+        "fetched one (default: vary-nano, which the package ships)",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        metavar="FILE",
+        help="the tokenizer (qwen.tiktoken) of a checkpoint in another format, where it lies elsewhere",
     )
     parser.add_argument(
         "--device",
@@ -123,6 +173,85 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="DEVICE",
         help=f"one of {', '.join(DEVICE_CHOICES)}; a device that is not there is an error (default: auto)",
     )
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        help="of the weights (default: float32 on a CPU, elsewhere what the checkpoint has)",
+    )
+
+
+def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say how the next token is chosen, and the prompt layout; see `sampling_options`."""
+    add = parser.add_argument
+    add(
+        "--layout",
+        metavar="NAME",
+        help="prompt and preprocessing, such as mindocr (default: the checkpoint's)",
+    )
+    add(
+        "--temperature",
+        type=number,
+        metavar="T",
+        help="above 0, tokens are drawn (default: 0, the likeliest)",
+    )
+    add("--top-k", type=whole_number, metavar="K", help="draw among the K likeliest tokens (default: 0, all)")
+    add("--top-p", type=share, metavar="P", help="draw among the likeliest that make up P (default: 1, all)")
+    add(
+        "--repetition-penalty",
+        type=positive_number,
+        metavar="N",
+        help="above 1, tokens that stand in the prompt or answer become less likely (default: 1)",
+    )
+    add(
+        "--no-repeat-ngram-size",
+        type=whole_number,
+        metavar="N",
+        help="no N tokens in a row occur twice (default: 0, they may)",
+    )
+    add(
+        "--num-beams",
+        type=positive_int,
+        metavar="N",
+        help="follow N answers at a time and take the likeliest, shown when it is done (default: 1)",
+    )
+    add("--seed", type=whole_number, metavar="N", help="of the draws, set anew for every answer or batch")
+
+
+def sampling_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `Sampling` that the user gave.
+
+    Raises UsageError for options of drawing where nothing is drawn: they would have no effect.
+    """
+    names = (
+        "temperature",
+        "top_k",
+        "top_p",
+        "repetition_penalty",
+        "no_repeat_ngram_size",
+        "num_beams",
+        "seed",
+    )
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    idle = [f"--{name.replace('_', '-')}" for name in ("top_k", "top_p") if name in given]
+    if idle and not given.get("temperature"):
+        raise UsageError(
+            f"{' and '.join(idle)} only matter where tokens are drawn; give a --temperature above 0"
+        )
+    return given
+
+
+@contextlib.contextmanager
+def terminated_as_interrupt() -> Iterator[None]:
+    """A polite kill (SIGTERM) interrupts like Ctrl-C, so that what is half written is cleared away."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
@@ -133,7 +262,10 @@ def progress_bar(label: str, unit: str) -> Iterator[Progress | None]:
         return
     from tqdm import tqdm
 
-    with tqdm(desc=label, unit=unit, leave=False, file=sys.stderr, dynamic_ncols=True) as bar:
+    scale = unit == "B"  # bytes are shown as kB, MB and GB
+    with tqdm(
+        desc=label, unit=unit, unit_scale=scale, leave=False, file=sys.stderr, dynamic_ncols=True
+    ) as bar:
 
         def advance(done: int, total: int | None) -> None:
             bar.total = total

@@ -89,7 +89,7 @@ def _read(suite: list[SuitePage], args: argparse.Namespace) -> tuple[dict[str, P
 
     if args.save_predictions is not None:
         _check_free(args.save_predictions, [page.stem for page in suite])
-    reader = Reader.load(args.model, device=args.device)
+    reader = Reader.load(args.model, device=args.device, dtype=args.dtype, tokenizer=args.tokenizer)
     origin: dict[str, Any] = {}
 
     def read(image: Path) -> Prediction:

@@ -94,7 +94,7 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
     return {
         **facts,
         "complete": True,
-        "parameters": sum(_stored_parameters(file) for file in weights),
+        "parameters": sum(stored_parameters(file) for file in weights),
         "bytes": sum(file.stat().st_size for file in weights),
         "window": config.window,
         "tasks": list(config.tasks),
@@ -106,7 +106,7 @@ NOT_PARAMETERS = ("__metadata__", "running_mean", "running_var", "num_batches_tr
 """How names in a weights file end that are no parameters: its notes, batch normalisation's statistics."""
 
 
-def _stored_parameters(file: Path) -> int:
+def stored_parameters(file: Path) -> int:
     """The parameters in a safetensors file, by its header alone (8 bytes of length, then JSON)."""
     with file.open("rb") as stream:
         try:

@@ -11,12 +11,29 @@ import sys
 from collections.abc import Sequence
 
 from vary import __version__
-from vary.cli import console, evaluate, info, read, synth, train
-from vary.errors import CheckpointError, DeviceError, MissingDependencyError, TaskError, VaryError
+from vary.cli import chat, console, evaluate, info, predict, read, synth, train, vocabulary, weights
+from vary.errors import (
+    CheckpointError,
+    DeviceError,
+    MissingDependencyError,
+    SettingsError,
+    TaskError,
+    VaryError,
+)
 
 __all__ = ["build_parser", "main"]
 
-COMMANDS = {"read": read, "info": info, "evaluate": evaluate, "synth": synth, "train": train}
+COMMANDS = {
+    "read": read,
+    "chat": chat,
+    "predict": predict,
+    "weights": weights,
+    "vocabulary": vocabulary,
+    "info": info,
+    "evaluate": evaluate,
+    "synth": synth,
+    "train": train,
+}
 
 DESCRIPTION = "Reads documents with vision-language models of the Vary family."
 
@@ -30,11 +47,20 @@ exit codes:
 examples:
   vary read page.png
   vary read scans/ report.pdf -o texts --format markdown
+  vary chat page.png --model vary-toy
+  vary weights convert Vary-toy vary-toy
   vary info
 """
 
 # What the user asked for is not there: the command could not start.
-_CANNOT_START = (CheckpointError, DeviceError, MissingDependencyError, TaskError, console.UsageError)
+_CANNOT_START = (
+    CheckpointError,
+    DeviceError,
+    MissingDependencyError,
+    SettingsError,
+    TaskError,
+    console.UsageError,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""`vary read`: files in, text, Markdown or JSON out."""
+"""`vary read`: files in; text, Markdown, JSON or CSV out, and pages with their boxes drawn."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vary.cli import console
+from vary.cli.overlay import open_overlay
 from vary.cli.writing import SUFFIXES, OutputError, Write, open_output
 from vary.errors import InputError
+from vary.inputs.tasks import LANGUAGES
 
 if TYPE_CHECKING:
     from vary.outputs.document import Document, Page
@@ -29,6 +31,9 @@ examples:
   vary read report.pdf --pages 1-3,7 --format markdown
   vary read scans/ letter.jpg -o texts
   vary read page.png -o page.json
+  vary read page.png --overlay boxes.png
+  vary read photo.jpg --model vary-toy --task detect --overlay found.png
+  vary read chart.png --model vary-toy --task chart --format csv
 """
 
 
@@ -48,14 +53,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "-o",
         "--output",
         metavar="OUT",
-        help="a folder, for one STEM.txt, .md or .json per document; or, for a single document, a file with "
-        "such an ending; a name that is taken gets a number (STEM-2.txt)",
+        help="a folder, for one STEM.txt, .md, .json or .csv per document; or, for a single document, a file "
+        "with such an ending; a name that is taken gets a number (STEM-2.txt)",
     )
     add(
         "--format",
         choices=list(SUFFIXES),
         help="what to write (default: what the ending of OUT says, else text); JSON on standard output is "
-        "one document a line",
+        "one document a line; CSV is for charts and detections",
+    )
+    add(
+        "--overlay",
+        metavar="PNG",
+        help="also draw each page with its boxes: detections, else lines coloured by confidence; a file, of "
+        "which several pages become STEM-1.png, STEM-2.png, ..., or a folder",
     )
     add("--task", metavar="TASK", help="a task that the checkpoint knows (default: its first)")
     add(
@@ -64,12 +75,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="the subject of a task that takes one, or a free prompt where the checkpoint takes any",
     )
     add(
+        "--language",
+        choices=LANGUAGES,
+        help="language of the task's prompt, where there is one in it (default: the checkpoint's first)",
+    )
+    add(
         "--pages", metavar="RANGE", help="pages of each file, counted from 1, such as 1-3,7,9- (default: all)"
     )
     add("--dpi", type=console.positive_number, metavar="N", help="resolution of PDF pages (default: 200)")
     console.add_model_options(parser)
     add("--batch-size", type=console.positive_int, metavar="N", help="windows that are read at once")
     add("--max-new-tokens", type=console.positive_int, metavar="N", help="longest answer per window")
+    console.add_sampling_options(parser)
     add("--password", metavar="TEXT", help="opens encrypted PDFs; other users of the machine may see it")
 
 
@@ -80,16 +97,20 @@ def run(args: argparse.Namespace) -> int:
     format_name = args.format or _format_of_ending(args.output)
     options = _reader_options(args)
     sources = expand_sources(args.files)
+    if format_name == "csv":
+        _check_csv(args.task)
     write = open_output(args.output, SUFFIXES[format_name], len(sources))
+    draw = open_overlay(args.overlay, len(sources), options) if args.overlay else None
     all_good, done = True, 0
     try:
-        for source, document in _read_each(args, sources, options):
+        for source, document in _read_each(args, sources, options, format_name):
             done += 1
             if document is None:
                 all_good = False
                 continue
             all_good &= _report(source, document)
             _store(write, source, _rendered(document, format_name, on_stdout=args.output is None))
+            all_good &= draw is None or draw(source, document)
     except OutputError as error:
         console.complain(f"{error}; files not read: {len(sources) - done}")
         return console.EXIT_FAILED
@@ -113,18 +134,39 @@ def _reader_options(args: argparse.Namespace) -> dict[str, Any]:
         parse_page_range(args.pages)
     except InputError as error:
         raise console.UsageError(str(error)) from error
-    names = ("task", "prompt", "pages", "dpi", "batch_size", "max_new_tokens", "password")
-    return {name: value for name in names if (value := getattr(args, name)) is not None}
+    names = (
+        *("task", "prompt", "language", "pages", "dpi"),
+        *("batch_size", "max_new_tokens", "layout", "password"),
+    )
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    return given | console.sampling_options(args)
+
+
+def _check_csv(task: str | None) -> None:
+    """Refuse CSV for a task whose answers are text; one that is not known is the reader's to refuse."""
+    from vary.inputs.tasks import TASKS
+    from vary.outputs.answers import KIND_OF_TASK
+    from vary.outputs.render.csv import CSV_KINDS
+
+    if task in {*TASKS, "prompt"} and KIND_OF_TASK.get(str(task)) not in CSV_KINDS:
+        asked = "a free prompt" if task == "prompt" else f"task '{task}'"
+        tasks = ", ".join(name for name, kind in KIND_OF_TASK.items() if kind in CSV_KINDS)
+        raise console.UsageError(
+            f"CSV holds charts and detections, and the answer to {asked} is text; choose another --format, "
+            f"or --task {tasks}"
+        )
 
 
 def _read_each(
-    args: argparse.Namespace, sources: list[Path], options: dict[str, Any]
+    args: argparse.Namespace, sources: list[Path], options: dict[str, Any], format_name: str
 ) -> Iterator[tuple[Path, Document | None]]:
     """Each source with its document, or with None where the file as a whole cannot be read, which is said."""
     console.quiet_libraries()
     from vary.reader import Reader
 
-    reader = Reader.load(args.model, device=args.device)
+    reader = Reader.load(args.model, device=args.device, dtype=args.dtype, tokenizer=args.tokenizer)
+    if format_name == "csv" and args.task is None:
+        _check_csv("prompt" if args.prompt and args.prompt.strip() else reader.tasks[0])
     for number, source in enumerate(sources, start=1):
         label = f"{source.name} ({number}/{len(sources)})" if len(sources) > 1 else source.name
         document: Document | None = None
@@ -162,6 +204,10 @@ def _rendered(document: Document, format_name: str, *, on_stdout: bool) -> str:
     """The document in the format, ending in a newline unless it is empty; on stdout JSON is one line."""
     if format_name == "json":
         text = document.to_json(indent=None if on_stdout else 2)
+    elif format_name == "csv":
+        from vary.outputs.render.csv import render_csv
+
+        text = render_csv(document)
     else:
         text = document.markdown() if format_name == "markdown" else document.text
     return f"{text}\n" if text and not text.endswith("\n") else text

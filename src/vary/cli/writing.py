@@ -8,48 +8,35 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 
 from vary.cli.console import UsageError, complain
-from vary.errors import VaryError
+from vary.errors import OutputError
+from vary.outputs.files import write_new_file
 
-__all__ = ["SUFFIXES", "OutputError", "Write", "open_output", "write_new_file"]
+__all__ = ["SUFFIXES", "OutputError", "Write", "open_output", "open_place", "write_new_file"]
 
-SUFFIXES = {"text": ".txt", "markdown": ".md", "json": ".json"}
+SUFFIXES = {"text": ".txt", "markdown": ".md", "json": ".json", "csv": ".csv"}
 """The ending of each format's files."""
 
 Write = Callable[[Path, str], None]
 """Stores one document: the file that it was read from, and its rendered text."""
 
 
-class OutputError(VaryError):
-    """A result cannot be stored where it should go."""
-
-
 def open_output(out: str | None, suffix: str, inputs: int) -> Write:
     """What stores each document's result, checked before anything is read.
 
-    `out` None is standard output; a name that ends in .txt, .md or .json and is no folder is the one file for
-    a single input; anything else is a folder, made where it is missing.
+    `out` None is standard output; a name that ends as a format's files do and is no folder is the one file
+    for a single input; anything else is a folder, made where it is missing.
 
     Raises UsageError for one file and several inputs, OutputError for a place that cannot be written.
     """
     if out is None:
         return _stdout_writer()
     target = Path(out)
-    is_file = target.suffix in SUFFIXES.values() and not target.is_dir() and not out.endswith(("/", os.sep))
-    if is_file and inputs > 1:
-        raise UsageError(
-            f"-o {out} is one file for {inputs} inputs: name a folder, or put a / behind the name"
-        )
+    is_file = open_place(out, "-o", set(SUFFIXES.values()), inputs)
     folder = target.parent if is_file else target
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another OUT") from error
 
     def write(source: Path, text: str) -> None:
         wanted = target if is_file else folder / f"{source.stem}{suffix}"
@@ -60,50 +47,25 @@ def open_output(out: str | None, suffix: str, inputs: int) -> Write:
     return write
 
 
-def write_new_file(path: Path, text: str) -> Path:
-    """Write `text` as UTF-8 to `path`, or to STEM-2, STEM-3, ... where that exists; returns the file's path.
+def open_place(out: str, option: str, suffixes: Set[str], inputs: int) -> bool:
+    """Whether the value of an option is a file with one of these endings; if not, it is a folder.
 
-    The text is complete under a temporary name before the file gets its own, so no half file is ever seen.
-
-    Raises OutputError, and leaves nothing behind, where the disk is full or the folder cannot be written.
+    The folder is made where it is missing, and tried.  Raises as `open_output` does.
     """
-    made: list[Path] = []
+    target = Path(out)
+    is_file = target.suffix in suffixes and not target.is_dir() and not out.endswith(("/", os.sep))
+    if is_file and inputs > 1:
+        raise UsageError(
+            f"{option} {out} is one file for {inputs} inputs: name a folder, or put a / behind the name"
+        )
+    folder = target.parent if is_file else target
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".vary-", suffix=".part")
-        made.append(Path(temporary))
-        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        target = _reserve(path)
-        made.append(target)
-        os.replace(temporary, target)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        for leftover in made:
-            leftover.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    return target
-
-
-def _reserve(path: Path) -> Path:
-    """The first of STEM, STEM-2, STEM-3, ... that does not exist, made as an empty file to keep the name."""
-    number, target = 1, path
-    while True:
-        try:
-            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except FileExistsError:
-            number += 1
-            target = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        else:
-            return target
-
-
-def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another OUT") from error
+    return is_file
 
 
 def _stdout_writer() -> Write:

@@ -55,8 +55,7 @@ class _Batch:
 
     @property
     def greedy(self) -> bool:
-        sampling = self.sampling
-        return sampling is None or (sampling.temperature == 0 and sampling.repetition_penalty == 1)
+        return self.sampling is None or self.sampling.greedy
 
 
 def read_lines(

@@ -37,6 +37,7 @@ __all__ = [
     "PageSelection",
     "Source",
     "expand_sources",
+    "open_page",
     "open_pages",
     "page_count",
     "parse_page_range",
@@ -80,6 +81,24 @@ def open_pages(
     if not (math.isfinite(dpi) and dpi > 0):
         raise InputError(f"dpi {dpi!r} cannot be painted at; give a positive number such as {DEFAULT_DPI:g}")
     return _pages(source, selection, dpi, limits, password)
+
+
+def open_page(
+    source: Source,
+    page: int = 1,
+    *,
+    dpi: float = DEFAULT_DPI,
+    limits: InputLimits = DEFAULT_LIMITS,
+    password: str | None = None,
+) -> PageImage:
+    """One page of ``source``, counted from 1.  Raises InputError where it is not there or cannot be read."""
+    if page < 1:
+        raise InputError(f"page {page} was asked for; pages are counted from 1")
+    with closing(open_pages(source, pages=str(page), dpi=dpi, limits=limits, password=password)) as pages:
+        opened = next(pages)
+    if isinstance(opened, PageFailure):
+        raise InputError(opened.message)
+    return opened
 
 
 def page_count(source: Source, *, limits: InputLimits = DEFAULT_LIMITS, password: str | None = None) -> int:

@@ -19,6 +19,8 @@ __all__ = ["LANGUAGES", "TASKS", "ResolvedTask", "Subject", "Task", "resolve_tas
 LANGUAGES = ("en", "zh")
 FREE_PROMPT = "ask"
 """The task whose checkpoints take free prompts."""
+TEXT_TASKS = frozenset({"ocr", "markdown", "table"})
+"""The tasks that read text. Models make some up where a page has none, so they are not shown such pages."""
 
 
 class Subject(StrEnum):
@@ -51,10 +53,19 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedTask:
-    """What to ask the model: the task's name (`"prompt"` for a free prompt) and the exact text."""
+    """What to ask the model: the task's name (`"prompt"` for a free prompt) and the exact text.
+
+    `subject` is what the user named, of a task that takes a subject.
+    """
 
     name: str
     prompt: str
+    subject: str = ""
+
+    @property
+    def about_text(self) -> bool:
+        """Whether a page without text has no answer."""
+        return self.name in TEXT_TASKS
 
 
 _TASKS = (
@@ -103,11 +114,14 @@ def resolve_task(
     known_tasks: Iterable[str],
     language: str = "en",
     prompt: str | None = None,
+    prompts: Mapping[str, str] | None = None,
 ) -> ResolvedTask:
     """Find the exact prompt of a task, in English where the papers have none in that language.
 
     `prompt` is the subject of a task that has one (`detect`: classes, `locate`: object, `ask`: question).
-    Without a name it is a free prompt, sent as it is; without either the checkpoint's first task is meant.
+    Without a name it is a free prompt, sent as it is, blanks at its ends too; without either the checkpoint's
+    first task is meant.  `prompts` are a checkpoint's own wordings by task, whatever the language: sent as
+    they are, the subject put at `{}` where one stands in them; an empty one asks without words.
 
     Raises `TaskError` when the checkpoint does not know the task (the message lists those it knows), when a
     subject is missing or not wanted, or when the language is unknown.
@@ -118,15 +132,17 @@ def resolve_task(
         raise TaskError(
             f"there are no prompts in language '{language}'; expected one of {', '.join(LANGUAGES)}"
         )
-    if name is None and subject:
+    if name is None and prompt and subject:
         if FREE_PROMPT not in known:
             raise TaskError(f"this checkpoint takes no free prompts; its tasks are {_listed(known)}")
-        return ResolvedTask("prompt", subject)
+        return ResolvedTask("prompt", prompt)
     if name is None and known:
         name = known[0]
     if name is None or name not in known or name not in TASKS:
         raise _unknown(name, known)
-    return ResolvedTask(name, _prompt(TASKS[name], language, subject))
+    task, own = TASKS[name], (prompts or {}).get(name)
+    asked = _prompt(task, language, subject) if own is None else _own_prompt(task, own, subject)
+    return ResolvedTask(name, asked, subject)
 
 
 def task_of_prompt(prompt: str) -> str | None:
@@ -153,6 +169,20 @@ def _prompt(task: Task, language: str, subject: str) -> str:
     if not task.prompts:
         raise TaskError(f"task '{task.name}' needs a prompt to say what is meant: {task.description}")
     return task.prompts.get(language, task.prompts["en"])[0]
+
+
+def _own_prompt(task: Task, own: str, subject: str) -> str:
+    """A checkpoint's own wording of a task."""
+    if "{}" in own:
+        if not subject:
+            raise TaskError(f"task '{task.name}' needs a prompt to say what is meant: {task.description}")
+        return own.replace("{}", subject)
+    if subject:
+        raise TaskError(
+            f"this checkpoint has a fixed prompt for task '{task.name}' and takes no other; leave out the "
+            "task or the prompt"
+        )
+    return own
 
 
 def _unknown(name: str | None, known: tuple[str, ...]) -> TaskError:

@@ -351,14 +351,21 @@ def _widest_gap(ink: NDArray[np.bool_], low: int, high: int) -> tuple[int, int]:
     return low + int(start), low + int(end)
 
 
-def whole_window(image: Image.Image | NDArray[np.uint8]) -> PageWindows:
-    """The whole page as one RGB window, without deskewing; `blank` if it shows neither text nor a picture."""
+def whole_window(image: Image.Image | NDArray[np.uint8], *, text: bool = True) -> PageWindows:
+    """The whole page as one RGB window, without deskewing.
+
+    It is `blank` if it shows neither text nor a picture; where the question is not about `text`, if it is of
+    one colour: a small bird in a clear sky is no text, and yet the answer.
+    """
     page = np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else np.asarray(image)
     if page.ndim == 2:
         page = np.repeat(page[:, :, None], 3, axis=2)
     height, width = page.shape[:2]
     gray = _gray(image)
-    blank = not find_lines(gray).lines and not _shows_picture(gray)
+    if text:
+        blank = not find_lines(gray).lines and not _shows_picture(gray)
+    else:
+        blank = int(gray.max()) - int(gray.min()) < PICTURE_CONTRAST
     corners: Polygon = ((0.0, 0.0), (float(width), 0.0), (float(width), float(height)), (0.0, float(height)))
     return PageWindows([] if blank else [Window(page, corners, 0, 0)], blank=blank, skew=0.0)
 

@@ -134,6 +134,9 @@ class VaryConfig(PreTrainedConfig):
             as the language model.
         window: what the model reads at once, `whole` pages or single `lines`.
         tasks, languages: what the checkpoint was trained for; anything else is refused.
+        prompts: the exact prompt by task where the checkpoint was trained with another wording than the
+            family's; sent as it is, blanks at its ends too, an empty one as no text at all; `{}` in it is
+            where the task's subject goes.
         checkpoint_version: which weights these are; documents that were read with them say so.
     """
 
@@ -155,6 +158,7 @@ class VaryConfig(PreTrainedConfig):
     window: Literal["whole", "lines"] = "whole"
     tasks: list[str] | tuple[str, ...] = ("ocr",)
     languages: list[str] | tuple[str, ...] = ("en",)
+    prompts: dict[str, str] | None = None
     checkpoint_version: str = ""
     tie_word_embeddings: bool = False
 
@@ -167,22 +171,41 @@ class VaryConfig(PreTrainedConfig):
             # The library compares a configuration with the default one, so the default has to be whole.
             text = dict(self.text_config or {"hidden_size": self.projector_dim * self.num_branches})
             self.text_config = CONFIG_MAPPING[text.pop("model_type", "qwen2")](**text)
+        self.prompts = self.prompts or {}
         super().__post_init__(**kwargs)
         self._check()
 
     def _check(self) -> None:
+        self._check_prompts(self.prompts)
         text = self.text_config
         if (total := self.projector_dim * self.num_branches) != text.hidden_size:
             raise ValueError(
                 f"{self.num_branches} branches of projector_dim {self.projector_dim} make {total} channels, "
                 f"but the language model is {text.hidden_size} wide"
             )
-        if (clip := self.clip_config) is not None:
-            states = range(-clip.num_hidden_layers - 1, clip.num_hidden_layers + 1)
-            if self.vision_select_layer not in states:
-                raise ValueError(
-                    f"vision_select_layer={self.vision_select_layer}, but it must lie in {states}"
-                )
+        self._check_vision(text.hidden_size)
+        self._check_head(text)
+
+    def _check_vision(self, width: int) -> None:
+        vision, clip = self.vision_vocabulary_config, self.clip_config
+        if vision.ctc_frames and vision.ctc_hidden_size != width:
+            raise ValueError(
+                f"ctc_hidden_size is {vision.ctc_hidden_size}, but the language model is {width} wide, and "
+                "its head classifies the frames; both have to be the same"
+            )
+        if clip is None:
+            return
+        states = range(-clip.num_hidden_layers - 1, clip.num_hidden_layers + 1)
+        if self.vision_select_layer not in states:
+            raise ValueError(f"vision_select_layer={self.vision_select_layer}, but it must lie in {states}")
+        patches = (clip.image_size // clip.patch_size) ** 2
+        if patches != self.image_seq_length:
+            raise ValueError(
+                f"CLIP makes {patches} tokens of an image, but the vision vocabulary "
+                f"{self.image_seq_length}; both have to make the same number"
+            )
+
+    def _check_head(self, text: Any) -> None:
         fields = {name: getattr(text, name, None) for name in HEAD_EXTRAS}
         extras = [f"{k}={v}" for k, v in fields.items() if v is True or v not in (None, False, 1)]
         if text.model_type in BIASED_HEADS:
@@ -193,6 +216,14 @@ class VaryConfig(PreTrainedConfig):
             raise ValueError(
                 f"the text model '{text.model_type}' has {', '.join(extras)}: its head is more than a "
                 "matrix, and Vary's own head would ignore that; use a text model without it"
+            )
+
+    def _check_prompts(self, prompts: Any) -> None:
+        if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
+            raise ValueError(f"prompts is {prompts!r:.80}, expected an object of task and text")
+        if unknown := sorted(set(prompts) - set(self.tasks)):
+            raise ValueError(
+                f"prompts are given for {', '.join(unknown)}, but the tasks are {', '.join(self.tasks)}"
             )
 
     @property

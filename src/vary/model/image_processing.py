@@ -6,17 +6,21 @@ Two modes, chosen by the checkpoint's own configuration:
   the checkpoint has a CLIP branch, its shortest edge is resized and the centre cropped for that.
 - `"line"` (vary-nano): gray lines of one height and of any width, padded with white on the right.
 
-All resizing is Pillow's: torchvision's differs, and so would the features.
+A checkpoint may have other preprocessings beside its own, by name: its *variants*.
+
+Resizing is Pillow's or OpenCV's, as it was when the checkpoint was trained: torchvision's differs, and so
+would the features.  OpenCV's looks at the nearest pixels only, where Pillow's smooths what it makes smaller.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -32,7 +36,7 @@ from transformers.image_utils import (
 )
 from transformers.processing_utils import ImagesKwargs, Unpack
 
-from vary.errors import InputError
+from vary.errors import InputError, TaskError, did_you_mean
 
 __all__ = [
     "PUBLISHED_IMAGE_SETTINGS",
@@ -58,6 +62,7 @@ _AUTHORS_PAGE = {
 _IMAGENET_PAGE = {
     "mode": "square",
     "size": {"height": 1024, "width": 1024},
+    "resizer": "opencv",
     "resample": PILImageResampling.BILINEAR,
     "image_mean": IMAGENET_DEFAULT_MEAN,
     "image_std": IMAGENET_DEFAULT_STD,
@@ -71,18 +76,32 @@ _GRAY_LINE = {
     "image_std": [0.3],
 }
 
+_MINDOCR_VARIANT = {name: _IMAGENET_PAGE[name] for name in ("resizer", "resample", "image_mean", "image_std")}
+
 PUBLISHED_IMAGE_SETTINGS = MappingProxyType(
     {
-        "vary_toy": {**_AUTHORS_PAGE, **_CLIP_BRANCH},
-        "vary_toy_mindocr": {**_IMAGENET_PAGE, **_CLIP_BRANCH},
+        "vary_toy": {**_AUTHORS_PAGE, **_CLIP_BRANCH, "variants": {"mindocr": _MINDOCR_VARIANT}},
         "vary_tiny": _IMAGENET_PAGE,
+        "vary_tiny_600k": _AUTHORS_PAGE,
+        "got_ocr2": _AUTHORS_PAGE,
         "vary_nano": _GRAY_LINE,
     }
 )
-"""Keyword arguments of `VaryImageProcessor` by model: what the authors' demo feeds Vary-toy, what MindOCR's
-port feeds it, Vary-tiny's demo, and vary-nano's lines."""
+"""Keyword arguments of `VaryImageProcessor` by model: what the authors' demos feed Vary-toy (with the variant
+that MindOCR's port feeds it), Vary-tiny, Vary-tiny-600k and GOT-OCR2.0, and vary-nano's lines."""
 
 _MODE_DEFAULTS = {"square": _AUTHORS_PAGE, "line": _GRAY_LINE}
+_VARIANT_FIELDS = frozenset(
+    [
+        *("resizer", "resample", "image_mean", "image_std"),
+        *("clip_resample", "clip_image_mean", "clip_image_std"),
+    ]
+)
+"""What a variant may change: a checkpoint's sizes are fixed, how its pixels come about is not."""
+_OPENCV_FILTERS = {
+    PILImageResampling.BILINEAR: cv2.INTER_LINEAR,
+    PILImageResampling.BICUBIC: cv2.INTER_CUBIC,
+}
 _WHITE = 255
 _LONGEST_CLIP_STRIP = 16
 """Beyond this ratio of sides the centre is cut out before resizing: a resized strip would fill the memory."""
@@ -92,20 +111,26 @@ class VaryImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[call-
     """The fields of `VaryImageProcessor` beyond the library's own.
 
     mode (`str`): `"square"` or `"line"`.
+    resizer (`str`): whose `resample` a page is resized with: `"pillow"` or `"opencv"`.
     clip_size (`int`): shortest edge and crop of the CLIP branch in pixels; None: no such branch.
     clip_resample (`int`): its Pillow filter.
     clip_image_mean, clip_image_std (`list[float]`): its normalisation.
     line_height (`int`): height of a line image in pixels (mode "line").
     width_multiple (`int`): a line's width is rounded up to a multiple of this: one image token each.
+    variants (`dict[str, dict]`): other preprocessings by name, each the fields in which it differs.
+    variant (`str`): at a call, which of them to use; None: the checkpoint's own.
     """
 
     mode: str
+    resizer: str
     clip_size: int | None
     clip_resample: Any
     clip_image_mean: float | list[float] | tuple[float, ...] | None
     clip_image_std: float | list[float] | tuple[float, ...] | None
     line_height: int | None
     width_multiple: int | None
+    variants: dict[str, Any] | None
+    variant: str | None
 
 
 class VaryImageProcessor(PilBackend):
@@ -119,6 +144,8 @@ class VaryImageProcessor(PilBackend):
     Images may be Pillow images, arrays (H, W), (H, W, C) or (C, H, W) (uint8, or floating point from 0 to 1),
     tensors of these shapes, and lists of them, nested or not.  Transparency is laid on white.  Raises
     `InputError` for anything else.
+
+    `variant="mindocr"` takes the preprocessing of that name in `variants`; `TaskError` if there is none.
     """
 
     valid_kwargs = VaryImageProcessorKwargs
@@ -128,14 +155,19 @@ class VaryImageProcessor(PilBackend):
     do_normalize = True
 
     mode: Literal["square", "line"] = "square"
+    resizer: Literal["pillow", "opencv"] = "pillow"
     clip_size: int | None = None
     clip_resample: PILImageResampling | int | None = None
     clip_image_mean: Sequence[float] | None = None
     clip_image_std: Sequence[float] | None = None
     line_height: int | None = None
     width_multiple: int | None = None
+    variants: Mapping[str, Mapping[str, Any]] | None = None
+    variant = None  # only an argument of a call
 
     def __init__(self, **kwargs: Unpack[VaryImageProcessorKwargs]) -> None:
+        if kwargs.pop("variant", None) is not None:
+            raise ValueError("variant chooses one of `variants` at a call; a processor is made without it")
         mode = kwargs.get("mode", self.mode)
         if mode not in _MODE_DEFAULTS:
             raise ValueError(f"mode is {mode!r}, expected one of {', '.join(_MODE_DEFAULTS)}")
@@ -145,12 +177,27 @@ class VaryImageProcessor(PilBackend):
         }
         if settings.get("clip_size") is not None:
             settings = {**_CLIP_BRANCH, **settings}
+        settings["variants"] = _plain_variants(settings.get("variants") or {}) or None
         super().__init__(**settings)
         self.model_input_names = ["pixel_values"]
         if self.mode == "line":
             self.model_input_names.append("pixel_widths")
         elif self.clip_size is not None:
             self.model_input_names.append("pixel_values_clip")
+
+    def preprocess(self, images: Any, *args: Any, **kwargs: Any) -> BatchFeature:
+        """Make the pixels; fields given here are stronger than the variant's, and those than the own ones."""
+        variant = kwargs.pop("variant", None)
+        if variant is None:
+            return super().preprocess(images, *args, **kwargs)
+        known = self.variants or {}
+        if variant not in known:
+            raise TaskError(
+                f"unknown preprocessing '{variant}'; this checkpoint has {', '.join(known) or 'no other'}"
+                f"{did_you_mean(variant, known)}"
+            )
+        given = {name: value for name, value in kwargs.items() if value is not None}
+        return super().preprocess(images, *args, **{**known[variant], **given})
 
     def fetch_images(self, images: Any) -> Any:
         """Open images given as local paths or base64, in any nesting; nothing is ever downloaded."""
@@ -207,6 +254,27 @@ class VaryImageProcessor(PilBackend):
         return settings
 
 
+def _plain_variants(variants: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The variants as a configuration file stores them.
+
+    Raises ValueError for a field that is none, or that decides more than the values of pixels.
+    """
+    plain = {}
+    for name, fields in variants.items():
+        if name == "default":
+            raise ValueError(
+                "a variant cannot be called 'default': that is the processor's own preprocessing"
+            )
+        if wrong := sorted(set(fields) - _VARIANT_FIELDS):
+            known = ", ".join(sorted(_VARIANT_FIELDS))
+            raise ValueError(f"variant {name!r} sets {', '.join(wrong)}; expected some of {known}")
+        plain[name] = {
+            field: list(value) if isinstance(value, list | tuple) else value
+            for field, value in fields.items()
+        }
+    return plain
+
+
 def flatten_images(images: Any) -> list[Any]:
     """List the images of nested lists and tuples in order; an array of four dimensions is a list too."""
     if isinstance(images, (list, tuple)):
@@ -218,7 +286,7 @@ def _square_batch(images: Iterable[Image.Image], settings: dict[str, Any]) -> di
     """Resize pages to (B, 3, height, width), and to (B, 3, clip_size, clip_size) for CLIP."""
     size = (settings["size"].width, settings["size"].height)
     images = list(images)
-    pages = [image.resize(size, settings["resample"]) if settings["do_resize"] else image for image in images]
+    pages = [_resized(image, size, settings) if settings["do_resize"] else image for image in images]
     wrong = next((page.size for page in pages if page.size != size), None)
     if wrong is not None:
         raise InputError(
@@ -233,6 +301,19 @@ def _square_batch(images: Iterable[Image.Image], settings: dict[str, Any]) -> di
             np.stack([np.asarray(c) for c in crops]), settings | normalisation
         )
     return batch
+
+
+def _resized(image: Image.Image, size: tuple[int, int], settings: dict[str, Any]) -> Image.Image:
+    """A page in another size (width, height), by the resizer and filter of the settings."""
+    resizer, resample = settings["resizer"], settings["resample"]
+    if resizer == "pillow":
+        return image.resize(size, resample)
+    if resizer != "opencv" or resample not in _OPENCV_FILTERS:
+        raise ValueError(
+            f"resizer is {resizer!r} with filter {resample!r}, expected pillow, or opencv with one of "
+            f"{', '.join(str(int(known)) for known in _OPENCV_FILTERS)}"
+        )
+    return Image.fromarray(cv2.resize(np.asarray(image), size, interpolation=_OPENCV_FILTERS[resample]))
 
 
 def _line_batch(images: Iterable[Image.Image], settings: dict[str, Any]) -> dict[str, NDArray[Any]]:

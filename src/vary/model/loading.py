@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from transformers.utils import logging as library_logging
 from vary.errors import CheckpointError
 from vary.model.modeling import VaryForConditionalGeneration
 
-__all__ = ["load_model"]
+__all__ = ["check_loaded", "load_model", "quiet_library"]
 
 LISTED = 8
 
@@ -39,20 +41,34 @@ def load_model(
     options: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
     if attention is not None:
         options["attn_implementation"] = attention
+    try:
+        with quiet_library():
+            model, info = VaryForConditionalGeneration.from_pretrained(
+                folder, dtype=dtype or "auto", local_files_only=True, **options
+            )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: not a checkpoint that vary can load ({error})") from error
+    check_loaded(folder, info)
+    return model
+
+
+@contextmanager
+def quiet_library() -> Iterator[None]:
+    """Keeps the library's bars and warnings away while it loads: whoever calls says what is wrong."""
     bars = library_logging.is_progress_bar_enabled()
     verbosity = library_logging.get_verbosity()
     library_logging.disable_progress_bar()
     library_logging.set_verbosity_error()
     try:
-        model, info = VaryForConditionalGeneration.from_pretrained(
-            folder, dtype=dtype or "auto", local_files_only=True, **options
-        )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder}: not a checkpoint that vary can load ({error})") from error
+        yield
     finally:
         library_logging.set_verbosity(verbosity)
         if bars:
             library_logging.enable_progress_bar()
+
+
+def check_loaded(source: Path | str, info: Mapping[str, Any]) -> None:
+    """Raises CheckpointError with the tensors that the library found missing, unexpected or misshapen."""
     wrong = {
         kind: sorted(map(str, info.get(f"{kind}_keys", ())))
         for kind in ("missing", "unexpected", "mismatched")
@@ -60,9 +76,8 @@ def load_model(
     if any(wrong.values()):
         parts = "; ".join(f"{kind}: {_listed(names)}" for kind, names in wrong.items() if names)
         raise CheckpointError(
-            f"{folder}: the weights do not belong to the configuration ({parts}); copy the checkpoint again"
+            f"{source}: the weights do not belong to the configuration ({parts}); copy the checkpoint again"
         )
-    return model
 
 
 def _listed(names: list[str]) -> str:

@@ -255,6 +255,13 @@ class VaryForConditionalGeneration(VaryPreTrainedModel, GenerationMixin):
         self._tied_weights_keys = {"lm_head.weight": f"{embedding}.weight"}
         self.post_init()
 
+    @classmethod
+    def from_parts(cls, **parts: Any) -> VaryForConditionalGeneration:
+        """A vision vocabulary grafted onto a causal language model; see `vary.model.parts.from_parts`."""
+        from vary.model.parts import from_parts
+
+        return from_parts(**parts)
+
     def get_input_embeddings(self) -> nn.Module:
         return self.model.get_input_embeddings()
 

@@ -100,6 +100,7 @@ def vary_tiny() -> VaryConfig:
         projector_dim=768,
         tie_word_embeddings=True,
         tasks=("ocr", "chart"),
+        prompts={"ocr": "", "chart": ""},  # it is shown the image and nothing else
         languages=("en", "zh"),
     )
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from jinja2 import TemplateError
 from transformers import AutoImageProcessor, AutoProcessor, BatchFeature, PreTrainedTokenizerBase
 from transformers.processing_utils import MultiModalData, ProcessorMixin
 
-from vary.errors import CheckpointError, InputError, TaskError
+from vary.errors import CheckpointError, InputError, TaskError, did_you_mean
+from vary.model.chat_rendering import Message, render_chat
 from vary.model.configuration import VaryConfig
 from vary.model.image_processing import VaryImageProcessor, as_pillow, flatten_images
 from vary.model.tokenization import IMAGE_END_TOKEN, IMAGE_START_TOKEN, IMAGE_TOKEN
 
-__all__ = ["VaryProcessor"]
+__all__ = ["DEFAULT_LAYOUT", "VaryProcessor"]
 
+DEFAULT_LAYOUT = "default"
 _PAGE_TOKENS = 256
+_MARK = -1
 
 
 class VaryProcessor(ProcessorMixin):
@@ -29,9 +33,12 @@ class VaryProcessor(ProcessorMixin):
     them, `pixel_values_clip` and `pixel_widths`; the images of all prompts follow each other in order.
 
     `image_seq_length` is the number of tokens of a page, 256 unless given; not for line images.
+
+    A *layout* is a named chat template together with the named preprocessing of the images: `layouts` lists
+    them, `default` first.  Templates are whole: no tokenizer adds anything in front of a prompt.
     """
 
-    text_kwargs = {"padding": True}  # noqa: RUF012 - the library's convention
+    text_kwargs = {"padding": True, "add_special_tokens": False}  # noqa: RUF012 - the library's convention
 
     def __init__(
         self,
@@ -54,20 +61,28 @@ class VaryProcessor(ProcessorMixin):
         template = dict(chat_template) if isinstance(chat_template, Mapping) else chat_template
         super().__init__(image_processor, tokenizer, chat_template=template)
 
+    @property
+    def layouts(self) -> tuple[str, ...]:
+        """The names of the layouts: of the chat templates, and of the image processor's variants."""
+        templates = self.chat_template if isinstance(self.chat_template, Mapping) else {}
+        others = [*templates, *(self.image_processor.variants or {})]
+        return tuple(dict.fromkeys([DEFAULT_LAYOUT, *others]))
+
     def build_inputs(
         self,
         images: Sequence[Any],
         query: str = "",
         *,
-        template: str | None = None,
+        layout: str | None = None,
         return_tensors: str | None = "pt",
     ) -> BatchFeature:
         """Make the inputs of one prompt per element of `images` (an image or a list), all asking `query`.
 
-        `template` names one of the checkpoint's chat templates; None takes its default.  Special tokens
-        spelled out in the query (`<|im_end|>`, `<imgpad>`) stay text.  Raises `TaskError` when the layout has
-        no place for a query, `InputError` when there are no images.
+        `layout` names one of the checkpoint's layouts; None takes its default.  Special tokens spelled out in
+        the query (`<|im_end|>`, `<imgpad>`) stay text.  Raises `TaskError` for an unknown layout and when the
+        layout has no place for a query, `InputError` when there are no images.
         """
+        template, variant = self._layout(layout)
         conversations = []
         for shown in images:
             pictures = flatten_images(self.image_processor.fetch_images(shown))
@@ -84,10 +99,99 @@ class VaryProcessor(ProcessorMixin):
                 tokenize=True,
                 return_dict=True,
                 return_tensors=return_tensors,
+                processor_kwargs={"images_kwargs": {"variant": variant}} if variant else None,
                 sanitize_control_tokens=bool(query),
             )
         except TemplateError as error:
             raise TaskError(str(error)) from error
+
+    def build_chat_inputs(
+        self, messages: Sequence[Message], images: Sequence[Any], *, layout: str | None = None
+    ) -> BatchFeature:
+        """Make the inputs of one conversation that goes on with the model's next answer.
+
+        Args:
+            messages: as in `chat_ids`.
+            images: one for each `{"type": "image"}` of the messages, in their order.
+            layout: one of `layouts`.
+
+        Raises `TaskError` as `build_inputs` does, `InputError` where images and places differ in number.
+        """
+        pixels = self.image_inputs(images, layout=layout) if images else BatchFeature({})
+        counts = [self._image_tokens(pixels, index) for index in range(len(pixels.get("pixel_values", ())))]
+        ids = torch.tensor([self.chat_ids(messages, counts, layout=layout)])
+        return BatchFeature({"input_ids": ids, "attention_mask": torch.ones_like(ids), **pixels})
+
+    def image_inputs(self, images: Sequence[Any], *, layout: str | None = None) -> BatchFeature:
+        """The pixel tensors of some images in the preprocessing of a layout."""
+        pictures = [as_pillow(image) for image in flatten_images(self.image_processor.fetch_images(images))]
+        return self.image_processor(pictures, variant=self._layout(layout)[1], return_tensors="pt")
+
+    def chat_ids(
+        self, messages: Sequence[Message], image_tokens: Sequence[int], *, layout: str | None = None
+    ) -> list[int]:
+        """The ids of a conversation up to where the model's next answer begins, without seeing its images.
+
+        Args:
+            messages: each with a role (`system`, `user` or `assistant`) and a content: a text, or a list of
+                `{"type": "text", "text": ...}` and `{"type": "image"}`.  Special tokens spelled out in texts
+                stay text.  An assistant's message may have `ids`, the very tokens that it wrote: they stand
+                in the prompt as they are, whatever the tokenizer would make of their text.
+            image_tokens: how many tokens each image has, in the order of the images.
+            layout: one of `layouts`.
+
+        Raises `TaskError` as `build_inputs` does, `InputError` where images and places differ in number.
+        """
+        return render_chat(
+            self.tokenizer,
+            messages,
+            image_tokens,
+            template=self._template(layout),
+            image_token_id=self.image_token_id,
+        )
+
+    def answer_header(self, layout: str | None = None) -> list[int]:
+        """The ids that an answer begins with in a layout although they are no part of its text.
+
+        MindOCR's layout ends its prompts before the assistant's header, which the model writes itself.
+        """
+        self.check_layout(layout)
+        asked: list[Message] = [{"role": "user", "content": "?"}]
+        try:
+            prompt = self.chat_ids(asked, (), layout=layout)
+            answered = [*asked, {"role": "assistant", "content": "", "ids": [_MARK]}]
+            whole = self.chat_ids(answered, (), layout=layout)
+        except TaskError:  # the layout has no place for a text, and answers begin right after the image
+            return []
+        return whole[len(prompt) : whole.index(_MARK)]
+
+    def _template(self, layout: str | None) -> str:
+        """The Jinja text of a layout's template."""
+        template: str = self._resolve_chat_template(self._layout(layout)[0])
+        return template
+
+    def check_layout(self, name: str | None) -> str | None:
+        """The name of a layout as it was given; `TaskError`, with those there are, if there is none of it."""
+        self._layout(name)
+        return name
+
+    def _layout(self, name: str | None) -> tuple[str | None, str | None]:
+        """The chat template and the image variant of a layout by their names; None for the default one.
+
+        Raises `TaskError` for an unknown name, `CheckpointError` if there is no template at all.
+        """
+        if self.chat_template is None:
+            raise CheckpointError(
+                "this checkpoint has no chat template, so there is no prompt for it; "
+                "add a chat_template.jinja (see vary.model.chat_templates)"
+            )
+        if name is not None and name not in self.layouts:
+            raise TaskError(
+                f"unknown layout '{name}'; this checkpoint has {', '.join(self.layouts)}"
+                f"{did_you_mean(name, self.layouts)}"
+            )
+        named = isinstance(self.chat_template, Mapping) and name in self.chat_template
+        return name if named else None, name if name in (self.image_processor.variants or {}) else None
 
     def prepare_inputs_layout(self, images: Any = None, text: Any = None, **kwargs: Any) -> tuple[Any, ...]:
         """Flatten nested images to a list of Pillow images in order; text becomes a list."""
@@ -98,11 +202,13 @@ class VaryProcessor(ProcessorMixin):
 
     def replace_image_token(self, image_inputs: Mapping[str, Any], image_idx: int, **kwargs: Any) -> str:
         """Write the image tokens of one image."""
+        return IMAGE_TOKEN * self._image_tokens(image_inputs, image_idx)
+
+    def _image_tokens(self, image_inputs: Mapping[str, Any], index: int) -> int:
+        """How many tokens an image has, whose pixels are in `image_inputs`."""
         if self.image_processor.mode == "line":
-            count = int(image_inputs["pixel_widths"][image_idx]) // int(self.image_processor.width_multiple)
-        else:
-            count = int(self.image_seq_length or 0)
-        return IMAGE_TOKEN * count
+            return int(image_inputs["pixel_widths"][index]) // int(self.image_processor.width_multiple)
+        return int(self.image_seq_length or 0)
 
     def _get_num_multimodal_tokens(
         self, image_sizes: Sequence[tuple[int, int]] | None = None, **kwargs: Any

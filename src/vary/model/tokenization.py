@@ -31,6 +31,7 @@ __all__ = [
     "load_qwen_tokenizer",
     "read_tiktoken",
     "tokenizer_from_ranks",
+    "wrap_tokenizer",
     "write_tiktoken",
 ]
 
@@ -107,7 +108,7 @@ def load_qwen_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
     tokenizer = tokenizer_from_ranks(
         ranks, special_tokens=_following(ranks, QWEN_SPECIAL_TOKENS), pattern=QWEN_PATTERN, nfc=True
     )
-    return _wrap(tokenizer, pad_token="<|endoftext|>", eos_token="<|im_end|>")
+    return wrap_tokenizer(tokenizer, pad_token="<|endoftext|>", eos_token="<|im_end|>")
 
 
 def load_character_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
@@ -120,7 +121,7 @@ def load_character_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
     tokenizer = tokenizer_from_ranks(
         read_tiktoken(path), special_tokens=special_tokens, pattern=_ANY_CHARACTER, nfc=False
     )
-    return _wrap(tokenizer, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>")
+    return wrap_tokenizer(tokenizer, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>")
 
 
 def encode_text(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
@@ -167,7 +168,8 @@ def tokenizer_from_ranks(
     return tokenizer
 
 
-def _wrap(tokenizer: Tokenizer, **settings: str | int) -> PreTrainedTokenizerFast:
+def wrap_tokenizer(tokenizer: Tokenizer, **settings: str | int) -> PreTrainedTokenizerFast:
+    """Make the library's fast tokenizer, with the image tokens as attributes; it pads on the left."""
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         padding_side="left",

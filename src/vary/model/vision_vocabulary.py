@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from os import PathLike
 
 import torch
 import torch.nn.functional as F
@@ -271,6 +272,15 @@ class VisionVocabulary(PreTrainedModel):
         self.ctc = CTCFrames(config) if config.ctc_frames else None
         self.gradient_checkpointing = False
         self.post_init()
+
+    @classmethod
+    def from_folder(
+        cls, folder: str | PathLike[str], *, dtype: torch.dtype | None = None
+    ) -> VisionVocabulary:
+        """The network of a folder, strictly; see `vary.model.vocabulary_folder.load_vision_vocabulary`."""
+        from vary.model.vocabulary_folder import load_vision_vocabulary
+
+        return load_vision_vocabulary(folder, dtype=dtype)
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)

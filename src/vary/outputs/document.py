@@ -4,20 +4,20 @@ Everything is frozen and comparable; sequences become tuples.  Boxes are in pixe
 
 Confidence is between 0 and 1.  A line's is the mean, over its characters, of the probability that the model
 gave to what it wrote (a token's probability counts once for each of its characters); a block's, page's and
-document's is the mean over all characters below that have one.  White space does not count.  None: not known.
+document's is the mean over all characters below that have one.  White space does not count.  A detection's is
+the mean over the characters of its box as the model wrote it.  None: not known.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from vary.errors import DocumentError
 from vary.outputs.boxes import Box, Polygon, union
+from vary.outputs.checks import finite, json_value, member, probability, set_fields
 
 __all__ = [
     "BLOCK_JOINER",
@@ -27,6 +27,7 @@ __all__ = [
     "Block",
     "BlockKind",
     "Box",
+    "Detection",
     "Document",
     "FinishReason",
     "Line",
@@ -38,8 +39,8 @@ __all__ = [
     "status_of",
 ]
 
-SCHEMA_VERSION = "1.0"
-"""Of the JSON form; described by ``document.schema.json``."""
+SCHEMA_VERSION = "1.1"
+"""Of the JSON form; described by ``document.schema.json``.  1.1 added what blocks hold beside lines."""
 
 LINE_JOINER = "\n"
 """Between the lines of a block in ``.text``."""
@@ -47,8 +48,6 @@ BLOCK_JOINER = "\n\n"
 """Between the blocks of a page in ``.text``."""
 PAGE_JOINER = "\n\n"
 """Between the pages of a document in ``.text``."""
-
-_Enum = TypeVar("_Enum", bound=StrEnum)
 
 
 class PageStatus(StrEnum):
@@ -94,6 +93,12 @@ class BlockKind(StrEnum):
     """Lines that stay lines."""
     MARKDOWN = "markdown"
     """Lines of Markdown, as a model wrote them."""
+    LATEX = "latex"
+    """Lines of LaTeX, as a model wrote them."""
+    CHART = "chart"
+    """A chart: its values in ``data``, the model's words in the lines."""
+    DETECTION = "detection"
+    """Objects on the page: ``detections``, the model's words in the lines."""
 
 
 _STATUS_OF_FINISH = {
@@ -112,7 +117,7 @@ class Word:
     confidence: float | None = None
 
     def __post_init__(self) -> None:
-        _set(self, confidence=_probability(self.confidence))
+        set_fields(self, confidence=probability(self.confidence))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,29 +135,54 @@ class Line:
 
     def __post_init__(self) -> None:
         polygon = None if self.polygon is None else tuple((float(x), float(y)) for x, y in self.polygon)
-        _set(
+        set_fields(
             self,
             polygon=polygon,
             box=Box.around(polygon) if self.box is None and polygon else self.box,
-            confidence=_probability(self.confidence),
+            confidence=probability(self.confidence),
             words=tuple(self.words),
-            finish_reason=_member(FinishReason, self.finish_reason, "finish_reason"),
+            finish_reason=member(FinishReason, self.finish_reason, "finish_reason"),
         )
 
 
 @dataclass(frozen=True, slots=True)
+class Detection:
+    """An object that was found on the page."""
+
+    label: str
+    """Its name, as the model wrote it or as it was asked for."""
+    box: Box
+    confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        set_fields(self, confidence=probability(self.confidence))
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
-    """Lines that belong together, in reading order."""
+    """Lines that belong together, in reading order, and what was taken from them."""
 
     lines: tuple[Line, ...] = ()
     kind: BlockKind = BlockKind.PARAGRAPH
     box: Box | None = None
     """Around the lines' boxes where it is not given."""
+    detections: tuple[Detection, ...] = ()
+    """In the model's order."""
+    data: Any = field(default=None, hash=False)
+    """The values of a chart, as JSON values; None where there are none or they could not be read."""
+    note: str = ""
+    """What in the model's words could not be used, or was put right."""
 
     def __post_init__(self) -> None:
         lines = tuple(self.lines)
-        box = union(line.box for line in lines) if self.box is None else self.box
-        _set(self, lines=lines, kind=_member(BlockKind, self.kind, "kind"), box=box)
+        set_fields(
+            self,
+            lines=lines,
+            kind=member(BlockKind, self.kind, "kind"),
+            box=union(line.box for line in lines) if self.box is None else self.box,
+            detections=tuple(self.detections),
+            data=json_value(self.data, "the data of a block"),
+        )
 
     @property
     def text(self) -> str:
@@ -189,17 +219,17 @@ class Page:
     """Time spent on reading."""
 
     def __post_init__(self) -> None:
-        _set(
+        set_fields(
             self,
             number=int(self.number),
             width=int(self.width),
             height=int(self.height),
-            status=_member(PageStatus, self.status, "status"),
+            status=member(PageStatus, self.status, "status"),
             blocks=tuple(self.blocks),
-            dpi=_finite(self.dpi, "dpi"),
+            dpi=finite(self.dpi, "dpi"),
             rotation=int(self.rotation),
-            skew=_finite(self.skew, "skew"),
-            seconds=_finite(self.seconds, "seconds"),
+            skew=finite(self.skew, "skew"),
+            seconds=finite(self.seconds, "seconds"),
         )
 
     @property
@@ -211,6 +241,11 @@ class Page:
     def lines(self) -> tuple[Line, ...]:
         """The lines of all blocks."""
         return tuple(line for block in self.blocks for line in block.lines)
+
+    @property
+    def detections(self) -> tuple[Detection, ...]:
+        """The detections of all blocks."""
+        return tuple(found for block in self.blocks for found in block.detections)
 
     @property
     def confidence(self) -> float | None:
@@ -237,10 +272,10 @@ class Provenance:
 
     def __post_init__(self) -> None:
         try:
-            settings = json.loads(json.dumps(dict(self.settings), allow_nan=False))
+            settings = dict(self.settings)
         except (TypeError, ValueError) as error:
-            raise DocumentError(f"the settings of a provenance must be JSON values: {error}") from error
-        _set(self, settings=settings)
+            raise DocumentError(f"the settings of a provenance must be an object: {error}") from error
+        set_fields(self, settings=json_value(settings, "the settings of a provenance"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +288,7 @@ class Document:
     schema_version: str = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        _set(self, pages=tuple(self.pages))
+        set_fields(self, pages=tuple(self.pages))
 
     @property
     def text(self) -> str:
@@ -329,34 +364,3 @@ def mean_over_characters(pieces: Iterable[tuple[str, float | None]]) -> float | 
 
 def _mean_of_lines(lines: Iterable[Line]) -> float | None:
     return mean_over_characters((line.text, line.confidence) for line in lines)
-
-
-def _set(instance: object, **values: object) -> None:
-    """Put cleaned values into a frozen instance that is being made."""
-    for name, value in values.items():
-        object.__setattr__(instance, name, value)
-
-
-def _probability(value: float | None) -> float | None:
-    if value is None:
-        return None
-    value = float(value)
-    if not 0.0 <= value <= 1.0:
-        raise DocumentError(f"a confidence is between 0 and 1, got {value!r}")
-    return value
-
-
-def _finite(value: float | None, name: str) -> float | None:
-    if value is None:
-        return None
-    value = float(value)
-    if not math.isfinite(value):
-        raise DocumentError(f"{name} must be a finite number, got {value!r}")
-    return value
-
-
-def _member(kind: type[_Enum], value: str, name: str) -> _Enum:
-    try:
-        return kind(value)
-    except ValueError:
-        raise DocumentError(f"{name} is {value!r}, expected one of {', '.join(kind)}") from None

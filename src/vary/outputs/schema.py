@@ -13,12 +13,22 @@ from typing import Any, TypeVar
 
 from vary.errors import DocumentError
 from vary.outputs.boxes import Box
-from vary.outputs.document import SCHEMA_VERSION, Block, Document, Line, Page, Provenance, Word
+from vary.outputs.document import (
+    SCHEMA_VERSION,
+    Block,
+    Detection,
+    Document,
+    Line,
+    Page,
+    Provenance,
+    Word,
+)
 
 __all__ = ["document_from_dict", "document_to_dict", "dumps", "json_schema", "loads"]
 
 _Item = TypeVar("_Item")
 _NUMBER = (int, float)
+_JSON = (str, int, float, bool, list, dict, None)
 
 
 def json_schema() -> dict[str, Any]:
@@ -68,15 +78,19 @@ def document_to_dict(document: Document) -> dict[str, Any]:
 
 
 def document_from_dict(content: object) -> Document:
-    """The document of JSON values.  Unknown keys are passed over: a later 1.x may have written them."""
+    """The document of JSON values.  Unknown keys are passed over: a later 1.x may have written them.
+
+    What 1.x added may be missing from a document of an earlier version, from no other.
+    """
     fields = _Fields(content, "document")
     version = fields.get("schema_version", str)
+    fields.minor = _minor(version)
     if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
         raise DocumentError(
             f"the document has schema version {version!r}, this vary reads {SCHEMA_VERSION}; "
             "install a vary that knows it, or read the pages again"
         )
-    model = _Fields(fields.get("model", dict), "model")
+    model = _Fields(fields.get("model", dict), "model", fields.minor)
     return Document(
         source=fields.get("source", str),
         pages=fields.items("pages", _page_from_dict),
@@ -90,6 +104,12 @@ def document_from_dict(content: object) -> Document:
         ),
         schema_version=version,
     )
+
+
+def _minor(version: str) -> int:
+    """The y of version x.y; of one that is written otherwise, ours."""
+    minor = version.partition(".")[2] or "0"
+    return int(minor) if minor.isdecimal() and len(minor) < 9 else int(SCHEMA_VERSION.partition(".")[2])
 
 
 def _page_to_dict(page: Page) -> dict[str, Any]:
@@ -116,6 +136,12 @@ def _block_to_dict(block: Block, page: Page) -> dict[str, Any]:
         **_box_to_dict(block.box, page),
         "confidence": block.confidence,
         "lines": [_line_to_dict(line, page) for line in block.lines],
+        "detections": [
+            {"label": found.label, **_box_to_dict(found.box, page), "confidence": found.confidence}
+            for found in block.detections
+        ],
+        "data": block.data,
+        "note": block.note,
     }
 
 
@@ -162,7 +188,15 @@ def _block_from_dict(fields: _Fields) -> Block:
         lines=fields.items("lines", _line_from_dict),
         kind=fields.get("kind", str),
         box=fields.box(),
+        detections=fields.items("detections", _detection_from_dict) if fields.has("detections", 1) else (),
+        data=fields.get("data", *_JSON) if fields.has("data", 1) else None,
+        note=fields.get("note", str) if fields.has("note", 1) else "",
     )
+
+
+def _detection_from_dict(fields: _Fields) -> Detection:
+    box = Box(*fields.numbers(fields.get("box", list), 4, "box"))
+    return Detection(fields.get("label", str), box, fields.get("confidence", *_NUMBER, None))
 
 
 def _line_from_dict(fields: _Fields) -> Line:
@@ -184,12 +218,17 @@ def _word_from_dict(fields: _Fields) -> Word:
 
 
 class _Fields:
-    """The fields of one JSON object, and where it stands, for messages."""
+    """The fields of one JSON object, where it stands, for messages, and the version that it follows."""
 
-    def __init__(self, content: object, where: str) -> None:
+    def __init__(self, content: object, where: str, minor: int = 0) -> None:
         if not isinstance(content, Mapping):
             raise DocumentError(f"{where}: expected an object, found {_kind(content)}")
         self._content, self._where = content, where
+        self.minor = minor
+
+    def has(self, key: str, since: int) -> bool:
+        """Whether ``key``, which came with version 1.``since``, is or has to be there."""
+        return key in self._content or self.minor >= since
 
     def get(self, key: str, *kinds: type | None) -> Any:
         """The value of ``key``, which must be there and of one of ``kinds``."""
@@ -207,7 +246,7 @@ class _Fields:
         made = []
         for number, item in enumerate(self.get(key, list)):
             where = f"{self._where}.{key}[{number}]".removeprefix("document.")
-            fields = _Fields(item, where)
+            fields = _Fields(item, where, self.minor)
             try:
                 made.append(make(fields))
             except DocumentError as error:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Set
 
-__all__ = ["clean_line", "join_lines", "split_paragraphs", "words_of"]
+__all__ = ["clean_line", "join_lines", "source_line", "split_paragraphs", "split_source", "words_of"]
 
 _CONTEXT = 100  # characters on each side that decide how two lines join
 _SOFT_HYPHEN = "\N{SOFT HYPHEN}"
@@ -15,6 +15,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:[-\u2010][^\W\d_]+)*")
 _BROKEN_WORD = re.compile(r"([^\W\d_]+(?:[-\u2010][^\W\d_]+)*)[-\u2010]$")
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
 _DROPPED = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ufeff]")
 _LINE_BREAKS = re.compile(r"\s*[\t\n\x0b\x0c\r\x1c-\x1f\x85\u2028\u2029]+\s*")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
@@ -66,6 +67,24 @@ def split_paragraphs(text: str) -> list[list[str]]:
     """The clean lines of a longer text, grouped where empty lines part them."""
     paragraphs: list[list[str]] = [[]]
     for line in map(clean_line, text.splitlines()):
+        if line:
+            paragraphs[-1].append(line)
+        elif paragraphs[-1]:
+            paragraphs.append([])
+    return [lines for lines in paragraphs if lines]
+
+
+def source_line(text: str) -> str:
+    """A line of source text as it is, indentation and tabs too, but for blanks at its end, control characters
+    and lone surrogates.
+    """
+    return _CONTROLS.sub("", _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text)).rstrip()
+
+
+def split_source(text: str) -> list[list[str]]:
+    """The lines of Markdown, LaTeX or code, grouped where empty lines part them; indentation stays."""
+    paragraphs: list[list[str]] = [[]]
+    for line in map(source_line, text.splitlines()):
         if line:
             paragraphs[-1].append(line)
         elif paragraphs[-1]:

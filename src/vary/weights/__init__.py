@@ -1,5 +1,5 @@
-"""Other people's checkpoints: name maps as data, the layouts of their configurations, and a strict loader.
+"""Checkpoints of other formats: name maps as data, strict loading, conversion and back; and fetching.
 
-`authors.load_authors_checkpoint` takes a directory of the authors of Vary as it is.  Every tensor must have
-its place in the model and every parameter its tensor; all that do not are listed, and nothing is loaded.
+`sources.open_source` takes a checkpoint of any known format as it is.  Every tensor must have its place in
+the model and every parameter its tensor; all that do not are listed, and nothing is loaded or written.
 """

@@ -1,8 +1,10 @@
-"""The tensors of a checkpoint directory, mapped from its files: safetensors or PyTorch, one or several."""
+"""The tensors of a checkpoint's files, mapped when they are read: safetensors, PyTorch, MindSpore."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vary.errors import CheckpointError
+from vary.weights.mindspore_files import MindSporeFile
 
-__all__ = ["checkpoint_files", "read_json", "read_tensors"]
+__all__ = ["TensorFiles", "TensorInfo", "checkpoint_files", "read_json"]
 
 # In this order: a file for everything, or the index of several.
 FILE_NAMES = (
@@ -22,6 +25,87 @@ FILE_NAMES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+# In a folder without any of these, the only file with one of these endings.
+OTHER_ENDINGS = (".ckpt", ".pth", ".pt", ".bin", ".safetensors")
+NESTED = ("model", "state_dict")
+"""Where training frameworks put the state dict in a file that holds an optimizer too."""
+ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """A tensor's shape and type."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return int(torch.Size(self.shape).numel()) * self.dtype.itemsize
+
+
+class TensorFiles:
+    """All tensors of some files by name.
+
+    What is read stays mapped from its file as long as the tensors live, so that taking a few at a time never
+    holds a whole checkpoint in memory.  Files of PyTorch before 1.6 cannot be mapped and stay in memory.
+
+    Attributes:
+        files: the files.
+        info: shape and type of every tensor, in the files' order.
+
+    Raises:
+        CheckpointError: if a file is missing, broken, holds anything but tensors, or a tensor stands in two
+            files.
+    """
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self.files = tuple(files)
+        self.info: dict[str, TensorInfo] = {}
+        self._places: dict[str, Path] = {}
+        self._unmapped: dict[Path, Mapping[str, Tensor]] = {}
+        self._mindspore: dict[Path, MindSporeFile] = {}
+        for path in self.files:
+            info = self._open(path)
+            if twice := sorted(self.info.keys() & info.keys()):
+                raise CheckpointError(f"{path} repeats tensors of another file: {', '.join(twice)}")
+            self.info.update(info)
+            self._places.update(dict.fromkeys(info, path))
+
+    def read(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """Some of the tensors, mapped into memory: they take none until they are used."""
+        wanted: dict[Path, list[str]] = {}
+        for name in names:
+            wanted.setdefault(self._places[name], []).append(name)
+        found: dict[str, Tensor] = {}
+        for path, members in wanted.items():
+            found |= self._read(path, members)
+        return found
+
+    def _open(self, path: Path) -> dict[str, TensorInfo]:
+        if _kind(path) == "mindspore":
+            self._mindspore[path] = file = MindSporeFile(path)
+            return {name: TensorInfo(entry.shape, entry.dtype) for name, entry in file.entries.items()}
+        tensors = self._tensors(path)
+        return {name: TensorInfo(tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
+
+    def _read(self, path: Path, names: Iterable[str]) -> dict[str, Tensor]:
+        if path in self._mindspore:
+            return {name: self._mindspore[path].read(name) for name in names}
+        tensors = self._tensors(path)
+        return {name: tensors[name] for name in names}
+
+    def _tensors(self, path: Path) -> Mapping[str, Tensor]:
+        if path in self._unmapped:
+            return self._unmapped[path]
+        if _kind(path) == "safetensors":
+            return _read_safetensors(path)
+        mapped = _first_bytes(path).startswith(ZIP_MAGIC)
+        tensors = _read_pytorch(path, mapped=mapped)
+        if not mapped:
+            self._unmapped[path] = tensors
+        return tensors
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -36,22 +120,26 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} cannot be read ({error.strerror}); a checkpoint directory has one"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is no JSON: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, but a JSON object is expected")
     return content
 
 
-def checkpoint_files(folder: Path) -> list[Path]:
-    """The files that hold the weights of a checkpoint directory.
+def checkpoint_files(path: Path) -> list[Path]:
+    """The files that hold the weights: `path` itself, or those of a checkpoint directory.
 
     Raises:
         CheckpointError: if there are none, or some that the index names are missing.
     """
-    found = next((folder / name for name in FILE_NAMES if (folder / name).is_file()), None)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is not there; expected the folder or the weights file of a checkpoint")
+    found = next((path / name for name in FILE_NAMES if (path / name).is_file()), None)
     if found is None:
-        raise CheckpointError(f"{folder} holds no weights; expected one of {', '.join(FILE_NAMES)}")
+        return [_only_file(path)]
     if found.suffix != ".json":
         return [found]
     names = read_json(found).get("weight_map")
@@ -60,26 +148,39 @@ def checkpoint_files(folder: Path) -> list[Path]:
     files = sorted(set(names.values()))
     if outside := [name for name in files if Path(name).name != name]:
         raise CheckpointError(f"{found} names files outside its directory: {', '.join(outside)}")
-    if missing := [name for name in files if not (folder / name).is_file()]:
-        raise CheckpointError(f"{folder} lacks {', '.join(missing)} of {found.name}; fetch the missing files")
-    return [folder / name for name in files]
+    if missing := [name for name in files if not (path / name).is_file()]:
+        raise CheckpointError(f"{path} lacks {', '.join(missing)} of {found.name}; fetch the missing files")
+    return [path / name for name in files]
 
 
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint directory by name, mapped into memory: a tensor takes none until it is
-    used.
+def _only_file(folder: Path) -> Path:
+    """The one file of a folder that looks like weights under a name of its own, such as `vary_toy.ckpt`."""
+    found = sorted(path for path in folder.iterdir() if path.suffix in OTHER_ENDINGS and path.is_file())
+    if not found:
+        raise CheckpointError(
+            f"{folder} holds no weights; expected one of {', '.join(FILE_NAMES)}, or one file ending in "
+            f"{', '.join(OTHER_ENDINGS)}"
+        )
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise CheckpointError(f"{folder} holds several files of weights ({names}); name the one to take")
+    return found[0]
 
-    Raises:
-        CheckpointError: if a file is missing, broken, holds anything but tensors, or a tensor stands in two
-            files.
-    """
-    tensors: dict[str, Tensor] = {}
-    for path in checkpoint_files(folder):
-        part = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
-        if twice := sorted(tensors.keys() & part.keys()):
-            raise CheckpointError(f"{path} repeats tensors of another file: {', '.join(twice)}")
-        tensors.update(part)
-    return tensors
+
+def _kind(path: Path) -> str:
+    """What a file of weights is: by its ending, and where endings are shared by its first bytes."""
+    if path.suffix == ".safetensors":
+        return "safetensors"
+    is_pytorch = path.suffix != ".ckpt" or _first_bytes(path).startswith((ZIP_MAGIC, PICKLE_MAGIC))
+    return "pytorch" if is_pytorch else "mindspore"
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(4)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -89,11 +190,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is no readable safetensors file: {error}; fetch it again") from error
 
 
-def _read_pytorch(path: Path) -> dict[str, Tensor]:
+def _read_pytorch(path: Path, *, mapped: bool) -> dict[str, Tensor]:
     try:
-        with path.open("rb") as file:
-            zipped = file.read(4) == b"PK\x03\x04"  # files of PyTorch before 1.6 cannot be mapped
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # the unpickler raises anything at all on a broken file
         reason = str(error).strip().split("\n")[0]
         raise CheckpointError(
@@ -101,6 +200,10 @@ def _read_pytorch(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, but tensors by name are expected")
+    for key in NESTED:
+        if isinstance(inner := content.get(key), dict):
+            content = inner
+            break
     if wrong := [str(name) for name, value in content.items() if not isinstance(value, Tensor)]:
         raise CheckpointError(f"{path} holds more than tensors: {', '.join(wrong)}")
     return dict(content)

@@ -1,54 +1,90 @@
-"""The authors' configurations in terms of ours.
+"""The formats of other checkpoints in terms of ours: their names, their configurations, their families.
 
-Their code hard-wires the sizes of the vision networks, so a checkpoint says nothing of them: they are read
-off the shapes of the tensors.  `clip_config` and `vision_vocabulary_config` in a `config.json` win where they
-are present.
+What a `config.json` says wins; what it does not say is read off the shapes of the tensors.  The sizes of the
+vision networks may stand in it as `clip_config` and `vision_vocabulary_config`, where shapes do not tell.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vary.errors import CheckpointError
 from vary.model.configuration import VaryConfig
 from vary.model.presets import ALL_TASKS, QWEN_TOKENS
-from vary.weights.names import OPT_NAMES, QWEN_NAMES, NameMap
+from vary.weights.names import (
+    GOT_HUB_NAMES,
+    GOT_NAMES,
+    MINDOCR_NAMES,
+    OPT_600K_NAMES,
+    OPT_NAMES,
+    QWEN_NAMES,
+    NameMap,
+    Rule,
+)
+from vary.weights.sizes import Sizes, clip_sizes, vision_vocabulary_sizes
 
-__all__ = ["LAYOUTS", "Layout", "find_layout"]
+__all__ = ["LAYOUTS", "OURS", "Family", "Layout", "find_layout"]
 
-Shapes = Mapping[str, tuple[int, ...]]
 Settings = Mapping[str, Any]
 
-CLIP_HEAD_SIZE = 64  # of every published CLIP vision transformer; the shapes do not tell it
+QWEN_HEAD_SIZE, OPT_HEAD_SIZE = 128, 64  # of every published size of these decoders
+QWEN_VOCABULARY = 151860
+QWEN_STOP = {"eos_token_id": 151645, "pad_token_id": 151643}
+OPT_VOCABULARY = 50265
+"""Tokens of OPT's tokenizer; its models have a few rows more, which stand for nothing."""
+OPT_NEWLINE = 50118
+"""The token of a line break, with which an answer of Vary-tiny-600k ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What the checkpoints of a layout are read with.
+
+    Attributes:
+        templates: the key of its chat templates in `vary.model.chat_templates`.
+        images: the key of its preprocessing in `vary.model.image_processing`.
+        tokenizer: `qwen` for a `.tiktoken` file, `opt` for OPT's own files.
+        stops: ids that end an answer beside the text model's end of text.
+    """
+
+    templates: str
+    images: str
+    tokenizer: str
+    stops: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One family of the authors' checkpoints.
+    """One format of checkpoints.
 
     Attributes:
-        architecture: the class that `config.json` names.
-        landmark: a parameter that only this family has.
+        name: how commands call it.
+        title: what it is, for messages.
+        landmark: a parameter that only this layout has.
         names: the name map.
-        config: our configuration from `config.json` and the tensors' shapes; may raise CheckpointError.
+        config: our configuration from `config.json` and the sizes; may raise CheckpointError.
+        family: what its checkpoints are read with; ours say it themselves.
+        architecture: the class that `config.json` names, where there is such a file.
         tied: whether the head shares the embeddings unless `config.json` says otherwise.
     """
 
-    architecture: str
+    name: str
+    title: str
     landmark: str
     names: NameMap
-    config: Callable[[Settings, Shapes], VaryConfig]
-    tied: bool
+    config: Callable[[Settings, Sizes], VaryConfig]
+    family: Family | None = None
+    architecture: str | None = None
+    tied: bool = False
 
-    def is_tied(self, settings: Settings) -> bool:
-        return bool(settings.get("tie_word_embeddings", self.tied))
+
+def _is_tied(settings: Settings, otherwise: bool) -> bool:
+    return bool(settings.get("tie_word_embeddings", otherwise))
 
 
-def _qwen_config(settings: Settings, shapes: Shapes) -> VaryConfig:
+def _qwen_config(settings: Settings, sizes: Sizes) -> VaryConfig:
     """Vary-toy and Vary-base; Qwen-1 writes twice the width of its MLP as `intermediate_size`."""
     for name, expected in (("no_bias", True), ("rotary_pct", 1.0), ("scale_attn_weights", True)):
         if (found := settings.get(name, expected)) != expected:
@@ -58,6 +94,7 @@ def _qwen_config(settings: Settings, shapes: Shapes) -> VaryConfig:
         raise CheckpointError(
             f"config.json: {heads} heads of kv_channels {channels} are not hidden_size {hidden}"
         )
+    tied = _is_tied(settings, False)
     text = {
         "model_type": "qwen2",
         "vocab_size": _integer(settings, "vocab_size"),
@@ -74,28 +111,44 @@ def _qwen_config(settings: Settings, shapes: Shapes) -> VaryConfig:
             "rope_theta": float(settings.get("rotary_emb_base", 10000)),
         },
         "initializer_range": settings.get("initializer_range", 0.02),
-        "tie_word_embeddings": QWEN.is_tied(settings),
+        "tie_word_embeddings": tied,
         **_special_tokens(settings, {}),
         # A turn ends with <|im_end|>, whatever a base model's configuration says.
         **(QWEN_STOP if settings["vocab_size"] == QWEN_VOCABULARY else {}),
     }
     return VaryConfig(
-        vision_vocabulary_config=_vision_vocabulary(settings, shapes, "transformer.vision_tower_high."),
-        clip_config=_clip(settings, shapes, "transformer.vision_tower.vision_model."),
+        vision_vocabulary_config=vision_vocabulary_sizes(sizes, settings.get("vision_vocabulary_config")),
+        clip_config=clip_sizes(sizes, settings.get("clip_config")),
         text_config=text,
         vision_select_layer=settings.get("vision_select_layer", -2),
-        projector_dim=_shape(shapes, "transformer.mm_projector_vary.weight", 2)[0],
+        projector_dim=sizes.shape("model.projector.vision_vocabulary.weight", 2)[0],
         tasks=ALL_TASKS,
         languages=("en", "zh"),
         **_image_tokens(settings, QWEN_TOKENS),
-        tie_word_embeddings=QWEN.is_tied(settings),
+        tie_word_embeddings=tied,
     )
 
 
-def _opt_config(settings: Settings, shapes: Shapes) -> VaryConfig:
+def _mindocr_config(settings: Settings, sizes: Sizes) -> VaryConfig:
+    """MindOCR's Vary-toy: a file of tensors alone, so what no configuration says is that of Qwen."""
+    vocabulary, hidden = sizes.shape("model.language_model.embed_tokens.weight", 2)
+    decoder = "model.language_model.layers."
+    told = {
+        "vocab_size": vocabulary,
+        "hidden_size": hidden,
+        "num_attention_heads": max(1, hidden // QWEN_HEAD_SIZE),
+        "num_hidden_layers": sizes.layers(decoder),
+        "intermediate_size": 2 * sizes.shape(f"{decoder}0.mlp.gate_proj.weight", 2)[0],
+    }
+    return _qwen_config({**told, **settings}, sizes)
+
+
+def _opt_config(settings: Settings, sizes: Sizes) -> VaryConfig:
     """Vary-tiny; the positions are those of the stretched table, less OPT's offset of two."""
     hidden = _integer(settings, "hidden_size")
     vocabulary = _integer(settings, "vocab_size")
+    tied = _is_tied(settings, True)
+    positions = sizes.shape("model.language_model.decoder.embed_positions.weight", 2)[0]
     text = {
         "model_type": "opt",
         "vocab_size": vocabulary,
@@ -103,7 +156,7 @@ def _opt_config(settings: Settings, shapes: Shapes) -> VaryConfig:
         "ffn_dim": _integer(settings, "ffn_dim"),
         "num_hidden_layers": _integer(settings, "num_hidden_layers"),
         "num_attention_heads": _integer(settings, "num_attention_heads"),
-        "max_position_embeddings": _shape(shapes, "model.decoder.embed_positions.weight", 2)[0] - 2,
+        "max_position_embeddings": positions - 2,
         "word_embed_proj_dim": settings.get("word_embed_proj_dim", hidden),
         "do_layer_norm_before": settings.get("do_layer_norm_before", True),
         "activation_function": settings.get("activation_function", "relu"),
@@ -111,7 +164,7 @@ def _opt_config(settings: Settings, shapes: Shapes) -> VaryConfig:
         "layer_norm_elementwise_affine": settings.get("layer_norm_elementwise_affine", True),
         "dropout": settings.get("dropout", 0.1),
         "init_std": settings.get("init_std", 0.02),
-        "tie_word_embeddings": OPT.is_tied(settings),
+        "tie_word_embeddings": tied,
         **_special_tokens(settings, {"bos_token_id": 2, "eos_token_id": 2, "pad_token_id": 1}),
     }
     last = {
@@ -120,51 +173,152 @@ def _opt_config(settings: Settings, shapes: Shapes) -> VaryConfig:
         "image_end_token_id": vocabulary - 1,
     }
     return VaryConfig(
-        vision_vocabulary_config=_vision_vocabulary(settings, shapes, "model.vision_tower."),
+        vision_vocabulary_config=vision_vocabulary_sizes(sizes, settings.get("vision_vocabulary_config")),
         text_config=text,
-        projector_dim=_shape(shapes, "model.mm_projector.weight", 2)[0],
+        projector_dim=sizes.shape("model.projector.vision_vocabulary.weight", 2)[0],
         tasks=("ocr", "chart"),
+        prompts={"ocr": "", "chart": ""},  # it is shown the image and nothing else
         languages=("en", "zh"),
         **_image_tokens(settings, last),
-        tie_word_embeddings=OPT.is_tied(settings),
+        tie_word_embeddings=tied,
     )
 
 
-QWEN_VOCABULARY = 151860
-QWEN_STOP = {"eos_token_id": 151645, "pad_token_id": 151643}
-QWEN = Layout("varyQwenForCausalLM", "transformer.wte.weight", QWEN_NAMES, _qwen_config, tied=False)
-OPT = Layout("varyOPTForCausalLM", "model.decoder.embed_tokens.weight", OPT_NAMES, _opt_config, tied=True)
-LAYOUTS = (QWEN, OPT)
+def _opt_600k_config(settings: Settings, sizes: Sizes) -> VaryConfig:
+    """Vary-tiny-600k: a training file, which says nothing of OPT's sizes.
+
+    Its image tokens are none of the tokenizer's; three of the rows that stand for nothing take their place.
+    """
+    vocabulary, hidden = sizes.shape("model.language_model.decoder.embed_tokens.weight", 2)
+    layers = "model.language_model.decoder.layers."
+    first = OPT_VOCABULARY if vocabulary >= OPT_VOCABULARY + 3 else vocabulary - 3
+    told = {
+        "vocab_size": vocabulary,
+        "hidden_size": hidden,
+        "ffn_dim": sizes.shape(f"{layers}0.fc1.weight", 2)[0],
+        "num_hidden_layers": sizes.layers(layers),
+        "num_attention_heads": max(1, hidden // OPT_HEAD_SIZE),
+        "im_patch_token": first,
+        "im_start_token": first + 1,
+        "im_end_token": first + 2,
+    }
+    config = _opt_config({**told, **settings}, sizes)
+    config.tasks, config.prompts = ("ocr",), {"ocr": "OCR: "}
+    return config
 
 
-def find_layout(shapes: Shapes) -> Layout:
-    """The family that a checkpoint belongs to, by its parameters.
+def _got_config(settings: Settings, sizes: Sizes) -> VaryConfig:
+    """GOT-OCR2.0: Vary's vocabulary network alone before a Qwen2, whose configuration is taken over."""
+    from transformers import GotOcr2Config
+
+    theirs = GotOcr2Config(**{key: value for key, value in settings.items() if key != "model_type"})
+    text = theirs.text_config.to_dict()
+    tied = bool(theirs.tie_word_embeddings or theirs.text_config.tie_word_embeddings)
+    if text["vocab_size"] == QWEN_VOCABULARY:
+        text |= {name: stop for name, stop in QWEN_STOP.items() if text.get(name) is None}
+    return VaryConfig(
+        vision_vocabulary_config=vision_vocabulary_sizes(sizes, settings.get("vision_vocabulary_config")),
+        text_config={**text, "tie_word_embeddings": tied},
+        projector_dim=sizes.shape("model.projector.vision_vocabulary.weight", 2)[0],
+        tasks=("ocr", "markdown"),
+        prompts={"ocr": "OCR: ", "markdown": "OCR with format: "},
+        languages=("en", "zh"),
+        # The three stand in a row, as in every vocabulary of the family.
+        image_token_id=theirs.image_token_id,
+        image_start_token_id=theirs.image_token_id - 2,
+        image_end_token_id=theirs.image_token_id - 1,
+        tie_word_embeddings=tied,
+    )
+
+
+_QWEN_FAMILY = Family("vary_qwen", "vary_toy", "qwen", stops=(151643,))
+_GOT_FAMILY = Family("got_ocr2", "got_ocr2", "qwen", stops=(151643,))
+
+OURS = Layout(
+    "vary",
+    "a checkpoint of vary",
+    "model.projector.vision_vocabulary.weight",
+    NameMap(rules=(Rule("{rest}", ("{rest}",)),)),
+    lambda settings, _: VaryConfig.from_dict(dict(settings)),
+)
+
+LAYOUTS = (
+    Layout(
+        "vary-qwen",
+        "the authors' Vary-toy or Vary-base",
+        "transformer.wte.weight",
+        QWEN_NAMES,
+        _qwen_config,
+        _QWEN_FAMILY,
+        architecture="varyQwenForCausalLM",
+    ),
+    Layout(
+        "vary-opt",
+        "the authors' Vary-tiny",
+        "model.decoder.embed_tokens.weight",
+        OPT_NAMES,
+        _opt_config,
+        Family("vary_tiny", "vary_tiny", "opt"),
+        architecture="varyOPTForCausalLM",
+        tied=True,
+    ),
+    Layout(
+        "vary-tiny-600k",
+        "the authors' Vary-tiny-600k",
+        "opt_model.model.decoder.embed_tokens.weight",
+        OPT_600K_NAMES,
+        _opt_600k_config,
+        Family("vary_tiny_600k", "vary_tiny_600k", "opt", stops=(OPT_NEWLINE,)),
+        tied=True,
+    ),
+    Layout(
+        "mindocr",
+        "MindOCR's Vary-toy",
+        "transformer.wte.embedding_weight",
+        MINDOCR_NAMES,
+        _mindocr_config,
+        _QWEN_FAMILY,
+    ),
+    Layout(
+        "got-ocr2",
+        "GOT-OCR2.0 of Transformers",
+        "model.multi_modal_projector.conv_upsampler1.weight",
+        GOT_NAMES,
+        _got_config,
+        _GOT_FAMILY,
+        architecture="GotOcr2ForConditionalGeneration",
+        tied=True,
+    ),
+    Layout(
+        "got-ocr2-hub",
+        "GOT-OCR2.0 of Transformers before 4.52",
+        "multi_modal_projector.conv_upsampler1.weight",
+        GOT_HUB_NAMES,
+        _got_config,
+        _GOT_FAMILY,
+        tied=True,
+    ),
+)
+
+
+def find_layout(names: Collection[str]) -> Layout:
+    """The layout that a checkpoint has, by the names of its parameters.
 
     Raises:
         CheckpointError: if it is none that is known.
     """
     for layout in LAYOUTS:
-        if layout.landmark in shapes:
+        if layout.landmark in names:
             return layout
-    some = ", ".join(sorted(shapes)[:5]) or "no tensors at all"
-    raise CheckpointError(
-        f"unknown parameter names ({some}, ...); expected the authors' Vary-toy or Vary-base, with "
-        f"{QWEN.landmark}, or Vary-tiny, with {OPT.landmark}"
-    )
+    some = ", ".join(sorted(names)[:5]) or "no tensors at all"
+    known = "; ".join(f"{layout.title}, with {layout.landmark}" for layout in LAYOUTS)
+    raise CheckpointError(f"unknown parameter names ({some}, ...); expected {known}")
 
 
 def _integer(settings: Settings, name: str) -> int:
     if not isinstance(value := settings.get(name), int) or isinstance(value, bool) or value < 1:
         raise CheckpointError(f"config.json has {name}={value!r}, but a positive number is needed")
     return value
-
-
-def _shape(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:
-    if (shape := shapes.get(name)) is None:
-        raise CheckpointError(f"{name} is missing, without which the size of the network cannot be told")
-    if len(shape) != dimensions:
-        raise CheckpointError(f"{name} has shape {shape}, but {dimensions} dimensions are expected")
-    return shape
 
 
 def _image_tokens(settings: Settings, otherwise: Mapping[str, int]) -> dict[str, int]:
@@ -180,68 +334,4 @@ def _special_tokens(settings: Settings, otherwise: Mapping[str, int]) -> dict[st
     return {
         name: settings[name] if settings.get(name) is not None else otherwise.get(name)
         for name in ("bos_token_id", "eos_token_id", "pad_token_id")
-    }
-
-
-def _count_layers(shapes: Shapes, prefix: str) -> int:
-    found = [int(match[1]) for name in shapes if (match := re.match(rf"{re.escape(prefix)}(\d+)\.", name))]
-    return max(found, default=-1) + 1
-
-
-def _clip(settings: Settings, shapes: Shapes, prefix: str) -> dict[str, Any]:
-    """The CLIP branch's configuration from its shapes, and what `config.json` says of it."""
-    given = dict(settings.get("clip_config") or {})
-    hidden = _shape(shapes, f"{prefix}embeddings.class_embedding", 1)[0]
-    patch = _shape(shapes, f"{prefix}embeddings.patch_embedding.weight", 4)[2]
-    positions = _shape(shapes, f"{prefix}embeddings.position_embedding.weight", 2)[0]
-    if "num_attention_heads" not in given and hidden % CLIP_HEAD_SIZE:
-        raise CheckpointError(
-            f"a CLIP branch {hidden} wide has no whole number of heads of {CLIP_HEAD_SIZE}; "
-            "write num_attention_heads into clip_config of config.json"
-        )
-    return {
-        "hidden_size": hidden,
-        "intermediate_size": _shape(shapes, f"{prefix}encoder.layers.0.mlp.fc1.weight", 2)[0],
-        "num_hidden_layers": _count_layers(shapes, f"{prefix}encoder.layers."),
-        "num_attention_heads": hidden // CLIP_HEAD_SIZE,
-        "image_size": math.isqrt(positions - 1) * patch,
-        "patch_size": patch,
-        **given,
-    }
-
-
-def _vision_vocabulary(settings: Settings, shapes: Shapes, prefix: str) -> dict[str, Any]:
-    """The vision vocabulary network's configuration from its shapes, and what `config.json` says of it.
-
-    A relative position table has 2 s - 1 rows for attention over s patches and as many columns as a head is
-    wide: a table for the whole grid belongs to a layer of global attention, any other to one with windows of
-    s.
-    """
-    _, rows, columns, hidden = _shape(shapes, f"{prefix}pos_embed", 4)
-    _, channels, patch, _ = _shape(shapes, f"{prefix}patch_embed.proj.weight", 4)
-    layers = _count_layers(shapes, f"{prefix}blocks.")
-    tables = [
-        tuple(_shape(shapes, f"{prefix}blocks.{layer}.attn.rel_pos_{axis}", 2) for axis in "hw")
-        for layer in range(layers)
-    ]
-    sides = [((height[0] + 1) // 2, (width[0] + 1) // 2) for height, width in tables]
-    windows = {side for side in sides if side != (rows, columns)}
-    if not tables or len(windows) > 1 or any(down != across for down, across in windows):
-        raise CheckpointError(
-            f"{prefix}blocks: relative positions for {sorted(windows)} patches on a grid of {rows} x "
-            f"{columns}; expected one size of square windows, and the grid in layers of global attention"
-        )
-    return {
-        "image_size": rows * patch if rows == columns else (rows * patch, columns * patch),
-        "num_channels": channels,
-        "patch_size": patch,
-        "hidden_size": hidden,
-        "num_hidden_layers": layers,
-        "num_attention_heads": hidden // tables[0][0][1],
-        "mlp_ratio": _shape(shapes, f"{prefix}blocks.0.mlp.lin1.weight", 2)[0] / hidden,
-        "window_size": next(iter(windows))[0] if windows else 0,
-        "global_attention_layers": [layer for layer, side in enumerate(sides) if side == (rows, columns)],
-        "neck_channels": _shape(shapes, f"{prefix}neck.0.weight", 4)[0],
-        "merge_channels": [_shape(shapes, f"{prefix}net_{index}.weight", 4)[0] for index in (2, 3)],
-        **(settings.get("vision_vocabulary_config") or {}),
     }

@@ -40,12 +40,12 @@ def three_pages() -> Document:
 
 
 def test_formats() -> None:
-    assert FORMATS == {"text": ".txt", "markdown": ".md", "json": ".json"}
+    assert FORMATS == {"text": ".txt", "markdown": ".md", "json": ".json", "csv": ".csv"}
     assert render(three_pages()) == render(three_pages(), "text")
     assert Document.from_json(render(three_pages(), "json")) == three_pages()
     assert json.loads(render(three_pages(), "json"))["pages"][1]["status"] == "failed"
     assert render(three_pages(), "markdown") == three_pages().markdown()
-    with pytest.raises(DocumentError, match="no format 'html'; choose one of text, markdown, json"):
+    with pytest.raises(DocumentError, match="no format 'html'; choose one of text, markdown, json, csv"):
         render(three_pages(), "html")
 
 

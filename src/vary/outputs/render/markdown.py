@@ -1,12 +1,14 @@
-"""A document as Markdown: headings, paragraphs in one line each, and comments where a page went wrong."""
+"""A document as Markdown: headings, paragraphs in one line each, tables, and comments where a page went
+wrong.
+"""
 
 from __future__ import annotations
 
-import re
 from statistics import median
 
 from vary.outputs.document import Block, BlockKind, Document, Page
-from vary.outputs.render.markdown_escape import escape_heading, escape_lines
+from vary.outputs.render.markdown_escape import comment, escape_heading, escape_lines
+from vary.outputs.render.markdown_tables import fenced, render_chart, render_detections
 from vary.outputs.text import clean_line, join_lines, words_of
 
 __all__ = ["render_markdown"]
@@ -32,17 +34,21 @@ def render_markdown(document: Document, *, page_breaks: bool = False) -> str:
 
 
 def _announcement(page: Page) -> str:
-    """A comment, whose end no message can forge."""
     words = [f"page {page.number}"]
     if not page.ok:
         words += [str(page.status), page.message]
-    content = clean_line(": ".join(filter(None, words)))
-    return f"<!-- {re.sub('-(?=-)', '- ', content)} -->"
+    return comment(": ".join(filter(None, words)))
 
 
 def _block(block: Block, page: Page, words: frozenset[str], body: float | None) -> str:
     if block.kind == BlockKind.MARKDOWN:
         return block.text.strip("\n")
+    if block.kind == BlockKind.LATEX:
+        return fenced(block.text, "latex")
+    if block.kind == BlockKind.CHART or block.data is not None:
+        return render_chart(block)
+    if block.kind == BlockKind.DETECTION or block.detections:
+        return render_detections(block, page)
     lines = [line for line in (clean_line(line.text) for line in block.lines) if line]
     if not lines:
         return ""

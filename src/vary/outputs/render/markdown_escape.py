@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["escape_heading", "escape_lines"]
+from vary.outputs.text import clean_line
+
+__all__ = ["comment", "escape_cell", "escape_heading", "escape_lines"]
 
 _ASCII_PUNCTUATION = r"!-/:-@\[-`{-~"
 _BACKSLASH = re.compile(rf"\\(?=[{_ASCII_PUNCTUATION}]|$)", re.MULTILINE)
@@ -45,6 +47,19 @@ def escape_lines(lines: list[str]) -> list[str]:
 def escape_heading(text: str) -> str:
     """The one line of a heading, escaped."""
     return _CLOSING_HASHES.sub(r"\\#", _escape_inline(text))
+
+
+def escape_cell(text: str) -> str:
+    """The text of a table's cell, escaped: one line in which no bar parts cells.
+
+    An entity stands for the bar: parsers disagree about backslashes before it.
+    """
+    return _escape_inline(clean_line(text)).replace("|", "&#124;")
+
+
+def comment(text: str) -> str:
+    """A comment, whose end no text can forge."""
+    return f"<!-- {re.sub('-(?=-)', '- ', clean_line(text))} -->"
 
 
 def _escape_line_start(line: str) -> str:

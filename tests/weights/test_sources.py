@@ -18,9 +18,11 @@ from vary.errors import CheckpointError
 from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.presets import preset_config
-from vary.weights.authors import is_authors_checkpoint, load_authors_checkpoint
 from vary.weights.layouts import find_layout
+from vary.weights.loading import load_foreign
 from vary.weights.names import OPT_NAMES, QWEN_NAMES
+from vary.weights.sizes import Sizes
+from vary.weights.sources import is_ours
 
 FAMILIES = {"toy": (tiny_toy_config, QWEN_NAMES), "tiny": (tiny_opt_config, OPT_NAMES)}
 WQ = "transformer.h.0.attn.c_attn.weight"
@@ -62,11 +64,11 @@ def assert_same(found: VaryForConditionalGeneration, expected: VaryForConditiona
 
 
 def test_one_file(model: VaryForConditionalGeneration, tmp_path: Path) -> None:
-    found = load_authors_checkpoint(write(tmp_path / "a.b c" / "模型", model.config, state_of(model)))
+    found = load_foreign(write(tmp_path / "a.b c" / "模型", model.config, state_of(model)))
     assert_same(found, model)
     assert not found.training
     ours, theirs = (plain(m.config.to_dict()) for m in (model, found))
-    assert {name for name in ours if ours[name] != theirs[name]} == {"languages", "tasks"}
+    assert {name for name in ours if ours[name] != theirs[name]} <= {"languages", "tasks", "prompts"}
     batch = page_batch(model.config, [2, 1])
     with torch.no_grad():
         assert torch.equal(found(**batch).logits, model(**batch).logits)
@@ -76,7 +78,7 @@ def test_a_file_of_old_pytorch(tmp_path: Path) -> None:
     model = random_model(tiny_toy_config())
     folder = write(tmp_path, model.config, {})
     torch.save(state_of(model), folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
-    assert_same(load_authors_checkpoint(folder), model)
+    assert_same(load_foreign(folder), model)
 
 
 @pytest.mark.parametrize("safe", [False, True])
@@ -92,7 +94,7 @@ def test_shards(model: VaryForConditionalGeneration, tmp_path: Path, safe: bool)
         part = {name: state[name].clone() for name in tensors}
         (save_file if safe else torch.save)(part, folder / file)
     write_index(folder, f"{stem}.{suffix}.index.json", files)
-    assert_same(load_authors_checkpoint(folder), model)
+    assert_same(load_foreign(folder), model)
 
 
 def test_one_safetensors_file_without_the_tied_head(tmp_path: Path) -> None:
@@ -102,7 +104,7 @@ def test_one_safetensors_file_without_the_tied_head(tmp_path: Path) -> None:
     folder = write(tmp_path, model.config, {})
     (folder / "pytorch_model.bin").unlink()
     save_file({name: tensor.clone() for name, tensor in state.items()}, folder / "model.safetensors")
-    found = load_authors_checkpoint(folder)
+    found = load_foreign(folder)
     assert_same(found, model)
     assert found.lm_head.weight is found.get_input_embeddings().weight
 
@@ -111,7 +113,7 @@ def test_one_safetensors_file_without_the_tied_head(tmp_path: Path) -> None:
 def test_another_type(tmp_path: Path, dtype: torch.dtype | str) -> None:
     model = random_model(tiny_toy_config())
     folder = write(tmp_path, model.config, state_of(model))
-    found = load_authors_checkpoint(folder, dtype=dtype)
+    found = load_foreign(folder, dtype=dtype)
     wanted = dtype if isinstance(dtype, torch.dtype) else getattr(torch, dtype)
     assert {parameter.dtype for parameter in found.parameters()} == {wanted}
     assert torch.equal(found.lm_head.weight, model.lm_head.weight.to(wanted))
@@ -119,20 +121,20 @@ def test_another_type(tmp_path: Path, dtype: torch.dtype | str) -> None:
         found.model.language_model.rotary_emb.inv_freq, model.model.language_model.rotary_emb.inv_freq
     ), "computed tables stay in float32"
     with pytest.raises(CheckpointError, match="no type 'float5'"):
-        load_authors_checkpoint(folder, dtype="float5")
+        load_foreign(folder, dtype="float5")
 
 
 def test_the_type_of_the_checkpoint_is_kept(tmp_path: Path) -> None:
     model = random_model(tiny_toy_config()).to(torch.bfloat16)
-    found = load_authors_checkpoint(write(tmp_path, model.config, state_of(model)))
+    found = load_foreign(write(tmp_path, model.config, state_of(model)))
     assert found.dtype == torch.bfloat16
 
 
 def test_the_model_may_be_saved_in_our_format(model: VaryForConditionalGeneration, tmp_path: Path) -> None:
     """Parts of `c_attn` are views of one mapped tensor; the library has to write them all the same."""
-    found = load_authors_checkpoint(write(tmp_path / "theirs", model.config, state_of(model)))
+    found = load_foreign(write(tmp_path / "theirs", model.config, state_of(model)))
     found.save_pretrained(tmp_path / "ours")
-    assert not is_authors_checkpoint(tmp_path / "ours")
+    assert is_ours(tmp_path / "ours")
     assert_same(VaryForConditionalGeneration.from_pretrained(tmp_path / "ours"), model)
 
 
@@ -140,7 +142,7 @@ def test_loading_draws_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     model = random_model(tiny_toy_config())
     folder = write(tmp_path, model.config, state_of(model))
     capfd.readouterr()
-    load_authors_checkpoint(folder)
+    load_foreign(folder)
     assert capfd.readouterr() == ("", "")
 
 
@@ -152,7 +154,44 @@ def test_sizes_of_the_published_models_follow_from_shapes(preset: str) -> None:
         ours = VaryForConditionalGeneration(config).state_dict()
     names = OPT_NAMES if config.text_config.model_type == "opt" else QWEN_NAMES
     shapes = {name: tuple(tensor.shape) for name, tensor in authors_state(ours, names).items()}
-    found = find_layout(shapes).config(authors_settings(config, vision=False), shapes)
+    settings = authors_settings(config, vision=False)
+    found = find_layout(shapes).config(settings, Sizes(names, shapes))
+    assert plain(found.to_dict()) == plain(config.to_dict())
+
+
+def test_the_published_configuration_of_vary_toy() -> None:
+    """It names a class and a model type of before the code was public, and a folder that nobody has."""
+    settings = {
+        "architectures": ["MMGPTQwenForCausalLM"],
+        "model_type": "mmgpt",
+        "hidden_size": 2048,
+        "intermediate_size": 11008,
+        "kv_channels": 128,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 24,
+        "layer_norm_epsilon": 1e-06,
+        "rotary_emb_base": 10000,
+        "rotary_pct": 1.0,
+        "no_bias": True,
+        "scale_attn_weights": True,
+        "seq_length": 8192,
+        "use_dynamic_ntk": True,
+        "use_logn_attn": True,
+        "use_flash_attn": "auto",
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "vision_select_layer": -2,
+        "vision_tower": "/mnt/host0/vit-large-patch14",
+        "im_start_token": 151857,
+        "im_end_token": 151858,
+        "im_patch_token": 151859,
+        "vocab_size": 151860,
+    }
+    config = preset_config("vary-toy")
+    with torch.device("meta"):
+        ours = VaryForConditionalGeneration(config).state_dict()
+    shapes = {name: tuple(t.shape) for name, t in authors_state(ours, QWEN_NAMES).items()}
+    found = find_layout(shapes).config(settings, Sizes(QWEN_NAMES, shapes))
     assert plain(found.to_dict()) == plain(config.to_dict())
 
 
@@ -167,17 +206,17 @@ def test_sizes_in_config_json_win(tmp_path: Path) -> None:
     """16 channels are no whole number of heads of 64; and nothing in a tensor says which epsilon was used."""
     model = random_model(tiny_toy_config())
     folder = write(tmp_path, model.config, state_of(model), vision_vocabulary_config={"layer_norm_eps": 1e-5})
-    assert load_authors_checkpoint(folder).config.vision_vocabulary_config.layer_norm_eps == 1e-5
+    assert load_foreign(folder).config.vision_vocabulary_config.layer_norm_eps == 1e-5
     folder = write(tmp_path, model.config, state_of(model), clip_config=None)
     with pytest.raises(CheckpointError, match=r"CLIP branch 16 wide.*num_attention_heads into clip_config"):
-        load_authors_checkpoint(folder)
+        load_foreign(folder)
 
 
 def test_a_network_with_global_attention_only(tmp_path: Path) -> None:
     config = tiny_toy_config()
     config.vision_vocabulary_config.global_attention_layers = (0, 1, 2, 3)
     model = random_model(config)
-    found = load_authors_checkpoint(write(tmp_path, config, state_of(model)))
+    found = load_foreign(write(tmp_path, config, state_of(model)))
     assert_same(found, model)
     assert found.config.vision_vocabulary_config.window_size == 0
 
@@ -191,7 +230,7 @@ def test_every_parameter_that_does_not_fit_is_listed(tmp_path: Path) -> None:
     state["transformer.h.0.mlp.w1.weight"] = torch.zeros(88, 24)
     state[WQ] = state[WQ][:-1]
     with pytest.raises(CheckpointError) as caught:
-        load_authors_checkpoint(write(tmp_path, model.config, state))
+        load_foreign(write(tmp_path, model.config, state))
     assert str(caught.value) == (
         f"{tmp_path}: the parameters do not fit the model; "
         "2 unknown: transformer.h.0.attn.c_attn.lora_A, transformer.h.7.ln_1.weight; "
@@ -205,7 +244,7 @@ def test_computed_tables_of_old_versions_are_left_out(tmp_path: Path) -> None:
     state = state_of(model)
     state["transformer.vision_tower.vision_model.embeddings.position_ids"] = torch.arange(5)[None]
     state["transformer.rotary_emb.inv_freq"] = torch.ones(3)
-    assert_same(load_authors_checkpoint(write(tmp_path, model.config, state)), model)
+    assert_same(load_foreign(write(tmp_path, model.config, state)), model)
 
 
 def test_a_head_that_is_said_to_be_tied_but_is_not(tmp_path: Path) -> None:
@@ -214,8 +253,8 @@ def test_a_head_that_is_said_to_be_tied_but_is_not(tmp_path: Path) -> None:
     state["lm_head.weight"] = state["lm_head.weight"] + 1
     folder = write(tmp_path, model.config, state)
     with pytest.raises(CheckpointError, match=r"lm_head.weight differs .* tie_word_embeddings: false"):
-        load_authors_checkpoint(folder)
-    untied = load_authors_checkpoint(write(tmp_path, model.config, state, tie_word_embeddings=False))
+        load_foreign(folder)
+    untied = load_foreign(write(tmp_path, model.config, state, tie_word_embeddings=False))
     assert torch.equal(untied.lm_head.weight, state["lm_head.weight"])
     assert torch.equal(untied.get_input_embeddings().weight, model.get_input_embeddings().weight)
 
@@ -237,7 +276,7 @@ def test_a_head_that_is_said_to_be_tied_but_is_not(tmp_path: Path) -> None:
 def test_settings_that_make_no_model(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     model = random_model(tiny_toy_config())
     with pytest.raises(CheckpointError, match=f"(?s){message}"):
-        load_authors_checkpoint(write(tmp_path, model.config, state_of(model), **settings))
+        load_foreign(write(tmp_path, model.config, state_of(model), **settings))
 
 
 def test_unknown_layouts_name_those_that_are_known(tmp_path: Path) -> None:
@@ -245,7 +284,7 @@ def test_unknown_layouts_name_those_that_are_known(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"unknown parameter names \(model.layers.*transformer.wte.weight"
     ):
-        load_authors_checkpoint(folder)
+        load_foreign(folder)
 
 
 def test_a_network_without_its_position_embedding_cannot_be_measured(tmp_path: Path) -> None:
@@ -253,7 +292,7 @@ def test_a_network_without_its_position_embedding_cannot_be_measured(tmp_path: P
     state = state_of(model)
     del state["transformer.vision_tower_high.pos_embed"]
     with pytest.raises(CheckpointError, match=r"vision_tower_high.pos_embed is missing"):
-        load_authors_checkpoint(write(tmp_path, model.config, state))
+        load_foreign(write(tmp_path, model.config, state))
 
 
 def test_windows_of_two_sizes_are_refused(tmp_path: Path) -> None:
@@ -262,18 +301,18 @@ def test_windows_of_two_sizes_are_refused(tmp_path: Path) -> None:
     for axis in "hw":
         state[f"transformer.vision_tower_high.blocks.0.attn.rel_pos_{axis}"] = torch.zeros(3, 6)
     with pytest.raises(CheckpointError, match=r"for \[\(2, 2\), \(3, 3\)\] patches on a grid of 8 x 8"):
-        load_authors_checkpoint(write(tmp_path, model.config, state))
+        load_foreign(write(tmp_path, model.config, state))
 
 
 @pytest.mark.parametrize("make_config", [tiny_toy_config, tiny_opt_config])
 def test_detection(make_config: Callable[[], VaryConfig], tmp_path: Path) -> None:
     config = make_config()
     theirs = write(tmp_path / "theirs", config, {})
-    assert is_authors_checkpoint(theirs)
-    assert is_authors_checkpoint(str(theirs))
+    assert not is_ours(theirs)
     config.save_pretrained(tmp_path / "ours")
-    assert not is_authors_checkpoint(tmp_path / "ours")
-    assert not is_authors_checkpoint(tmp_path)
-    assert not is_authors_checkpoint(tmp_path / "nowhere")
+    assert is_ours(tmp_path / "ours")
+    assert is_ours(str(tmp_path / "ours"))
+    assert not is_ours(tmp_path)
+    assert not is_ours(tmp_path / "nowhere")
     (tmp_path / "config.json").write_text("{broken", encoding="utf-8")
-    assert not is_authors_checkpoint(tmp_path)
+    assert not is_ours(tmp_path)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vary.cli.writing import OutputError, write_new_file
+from vary.errors import OutputError
+from vary.outputs.files import write_new_file
 
 
 def test_a_new_file_has_its_name_and_the_usual_rights(tmp_path: Path) -> None:

@@ -1,0 +1,117 @@
+"""How the next token is chosen: `Sampling`, and what it means in the library's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+)
+
+from vary.errors import VaryError
+
+__all__ = ["LogProbRecorder", "Sampling"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen; the default is greedy.
+
+    What a checkpoint's `generation_config.json` says about these has no effect: the fields do what they say.
+
+    Attributes:
+        temperature: 0 for greedy decoding; above, tokens are drawn.
+        top_k, top_p: keep only the k likeliest tokens, or the likeliest that make up p; 0 and 1 keep all.
+        repetition_penalty: divides the scores of tokens that stand in the prompt or the answer so far (where
+            they are negative, multiplies them); 1 for none.
+        seed: of the draws; None takes torch's global state.
+        num_beams: answers that are followed at a time; of those that ended the one is taken whose mean
+            log-probability is highest.  Above 1 nothing can be said before all are finished: there is no
+            text to stream, and a loop is not stopped but cut off afterwards.
+        no_repeat_ngram_size: no n tokens in a row occur twice, the prompt's included; 0 allows all.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    num_beams: int = 1
+    no_repeat_ngram_size: int = 0
+
+    def __post_init__(self) -> None:
+        if (
+            not 0 <= self.temperature < float("inf")
+            or self.top_k < 0
+            or not 0 < self.top_p <= 1
+            or not 0 < self.repetition_penalty < float("inf")
+            or self.num_beams < 1
+            or self.no_repeat_ngram_size < 0
+        ):
+            raise VaryError(
+                f"{self}: expected temperature, top_k and no_repeat_ngram_size of at least 0, top_p above 0 "
+                "and at most 1, repetition_penalty above 0, num_beams of at least 1"
+            )
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken at every step, just as the model sees it."""
+        return (
+            self.temperature == 0
+            and self.repetition_penalty == 1
+            and self.num_beams == 1
+            and self.no_repeat_ngram_size == 0
+        )
+
+    def library_options(self) -> dict[str, Any]:
+        """What `generate` of the library is told; the rest is in `processors`."""
+        options: dict[str, Any] = {
+            "do_sample": self.temperature > 0,
+            "num_beams": self.num_beams,
+            "num_return_sequences": 1,
+            # These are in `processors`, behind the recorder of log-probabilities.
+            "repetition_penalty": 1.0,
+            "no_repeat_ngram_size": 0,
+        }
+        if self.num_beams > 1:
+            options |= {"early_stopping": False, "length_penalty": 1.0}
+        if self.temperature > 0:
+            options |= {"temperature": float(self.temperature), "top_k": self.top_k, "top_p": self.top_p}
+        return options
+
+    def processors(self, attention_mask: Tensor) -> LogitsProcessorList:
+        """The library's processors for prompts (B, T), whose padding counts for no repetition."""
+        chosen: list[LogitsProcessor] = []
+        if self.repetition_penalty != 1:
+            padding = (attention_mask != 0).int().argmax(dim=1).repeat_interleave(self.num_beams)
+            chosen.append(RepetitionPenaltyLogitsProcessor(float(self.repetition_penalty), padding))
+        if self.no_repeat_ngram_size:
+            chosen.append(NoRepeatNGramLogitsProcessor(self.no_repeat_ngram_size))
+        return LogitsProcessorList(chosen)
+
+
+class LogProbRecorder(LogitsProcessor):
+    """Keeps each step's log-probability of the token that was then chosen; one (B, V) table at a time.
+
+    It stands before the processors of `Sampling`, so these are the model's own.
+    """
+
+    def __init__(self, prompt_length: int) -> None:
+        self.prompt_length = prompt_length
+        self.table: Tensor | None = None
+        self.chosen: list[Tensor] = []
+
+    def settle(self, sequences: Tensor) -> None:
+        """Looks up the newest token of (B, T) in the table of the step that chose it."""
+        if self.table is not None and sequences.shape[1] > self.prompt_length + len(self.chosen):
+            self.chosen.append(self.table.gather(1, sequences[:, -1:])[:, 0])
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.settle(input_ids)
+        self.table = scores.float().log_softmax(-1)
+        return scores

@@ -1,0 +1,230 @@
+"""Checkpoints from one format into another: total, strict, reversible, and a few tensors in memory at a time.
+
+convert("Vary-toy", "vary-toy")                       the authors' folder into ours
+convert("vary-toy", "back", to="authors")             and back, bit for bit
+convert("vary-toy", "ms", to="mindspore")             MindOCR's .ckpt
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vary import __version__
+from vary.errors import CheckpointError
+from vary.weights.files import read_json
+from vary.weights.folders import new_folder
+from vary.weights.layouts import OURS, Layout
+from vary.weights.loading import as_dtype, build_generation_config
+from vary.weights.manifest import write_manifest
+from vary.weights.processors import TIKTOKEN, build_processor, find_tokenizer
+from vary.weights.sources import CONFIG, Source, open_source
+from vary.weights.their_settings import TARGETS, choose_layout, their_settings
+from vary.weights.writing import Cast, write_mindspore_file, write_pytorch_file, write_shards
+
+__all__ = ["ORIGIN", "Report", "convert"]
+
+ORIGIN = "conversion.json"
+"""What a checkpoint of ours was made from: the layout and the `config.json`, for the way back."""
+SHARD_BYTES = 10**9
+KEPT = ("*.tiktoken", "vocab.json", "merges.txt", "added_tokens.json", "LICENSE*", "NOTICE*")
+"""Files of a checkpoint that go along whatever the format: what a tokenizer is made from, licences."""
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+OTHER_FILES = ("generation_config.json",)
+PROCESSOR_FILES = ("processor_config.json", "chat_template.jinja", "additional_chat_templates")
+
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(slots=True)
+class Report:
+    """What a conversion did.
+
+    Attributes:
+        source, target: the layouts' names.
+        files: what was written, with sizes in bytes.
+        parameters: how many numbers the weights are.
+        dtypes: their type before and after.
+        left_out: tensors of the source that the target does not hold, because they are computed or doubled.
+        rounded: numbers that another type could not hold exactly.
+        notes: what else a user should know.
+    """
+
+    source: str
+    target: str
+    files: dict[str, int] = field(default_factory=dict)
+    parameters: int = 0
+    dtypes: tuple[str, str] = ("", "")
+    left_out: tuple[str, ...] = ()
+    rounded: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def convert(
+    source: str | PathLike[str],
+    target: str | PathLike[str],
+    *,
+    to: str = "vary",
+    dtype: torch.dtype | str | None = None,
+    tokenizer: str | PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    shard_bytes: int = SHARD_BYTES,
+    progress: Progress | None = None,
+) -> Report:
+    """Writes a checkpoint in another format; `target` is whole, or it is not there.
+
+    Args:
+        source: a folder of ours, or a folder or file of another format (see `vary.weights.layouts`).
+        target: the folder to write, which must be new or empty.
+        to: `vary` for our format; `authors`, `mindspore` or `got-ocr2` for theirs.
+        dtype: of the weights; None keeps the source's.
+        tokenizer: the tokenizer's file or folder, where it does not lie beside the weights.
+        settings: keys of the source's `config.json` that win over it.
+        shard_bytes: size of a weights file of ours, and so of what is in memory at a time.
+        progress: called with the bytes that are written, and with how many there are.
+
+    Raises:
+        CheckpointError: if the source is broken or does not fit (all that does not is listed), the target is
+            not empty, a number does not fit the type, or the disk is full; nothing is left behind.
+    """
+    if to not in ("vary", *TARGETS):
+        raise CheckpointError(f"unknown target '{to}'; expected one of vary, {', '.join(TARGETS)}")
+    opened = open_source(source, settings=settings)
+    origin = _origin(opened)
+    layout = OURS if to == "vary" else choose_layout(to, opened.config, origin.get("layout"))
+    cast = Cast(as_dtype(dtype))
+    infos = {name: opened.info(name) for name in opened.places}
+    needed = sum(cast.nbytes(info) for info in infos.values())
+    report = Report(
+        source=opened.layout.name,
+        target=layout.name,
+        parameters=sum(torch.Size(info.shape).numel() for info in infos.values()),
+        dtypes=(_name(opened.dtype), _name(cast.dtype or opened.dtype)),
+        left_out=opened.left_out,
+    )
+    with new_folder(Path(target), needed=needed) as folder:
+        _write_weights(folder, opened, layout, origin, cast, shard_bytes, _counted(progress, needed))
+        _write_companions(folder, opened, layout, origin, tokenizer, report)
+        if layout is OURS:
+            write_manifest(folder)
+        report.files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
+    report.rounded = cast.rounded
+    return report
+
+
+def _write_weights(
+    folder: Path,
+    source: Source,
+    layout: Layout,
+    origin: Mapping[str, Any],
+    cast: Cast,
+    shard_bytes: int,
+    advance: Callable[[int], None],
+) -> None:
+    if layout is OURS:
+        write_shards(folder, source, cast, shard_bytes, advance)
+    elif layout.name == "mindocr":
+        write_mindspore_file(folder / "vary_toy.ckpt", source, layout, cast, advance)
+    elif layout.name.startswith("got"):
+        write_shards(folder, source, cast, shard_bytes, advance, layout=layout)
+    else:
+        nested = layout.name == "vary-tiny-600k"
+        name = "checkpoint.pth" if nested else "pytorch_model.bin"
+        head = bool(origin.get("has_head", True))
+        write_pytorch_file(folder / name, source, layout, cast, advance, nested=nested, tied_head=head)
+
+
+def _write_companions(
+    folder: Path,
+    source: Source,
+    layout: Layout,
+    origin: Mapping[str, Any],
+    tokenizer: str | PathLike[str] | None,
+    report: Report,
+) -> None:
+    """Everything beside the weights: configuration, tokenizer, processor, licences, origin."""
+    _copy(source.folder, folder, KEPT)
+    if layout is not OURS:
+        settings = their_settings(layout, source.config, origin.get("config") or {})
+        if layout.architecture is not None or origin.get("config") or layout.name == "mindocr":
+            _write_json(folder / CONFIG, settings)
+        if layout.family is not None and find_tokenizer(layout.family, folder) is None:
+            _copy(source.folder, folder, TOKENIZER_FILES)
+        return
+    source.config.save_pretrained(folder)
+    if source.layout is OURS:
+        _copy(source.folder, folder, (*TOKENIZER_FILES, *PROCESSOR_FILES, *OTHER_FILES, ORIGIN))
+        return
+    build_generation_config(source.layout, source.config).save_pretrained(folder)
+    _write_json(folder / ORIGIN, origin)
+    family = source.layout.family
+    assert family is not None, "every format but ours has a family"
+    file = find_tokenizer(family, source.folder, tokenizer)
+    if file is None:
+        wanted = TIKTOKEN if family.tokenizer == "qwen" else "vocab.json and merges.txt"
+        report.notes.append(
+            f"no tokenizer beside the weights: tokenizer and processor are left out, so this checkpoint does "
+            f"not read yet; convert again with {wanted} in place, or with --tokenizer"
+        )
+        return
+    build_processor(family, source.config, source.folder, file).save_pretrained(folder)
+    if file.suffix == ".tiktoken" and not (folder / TIKTOKEN).exists():
+        shutil.copyfile(file, folder / TIKTOKEN)
+
+
+def _origin(source: Source) -> dict[str, Any]:
+    """What to remember of the source for the way back, or what it remembers itself."""
+    if source.layout is OURS:
+        path = source.folder / ORIGIN
+        return read_json(path) if path.is_file() else {}
+    return {
+        "vary_version": __version__,
+        "layout": source.layout.name,
+        "files": [path.name for path in source.tensors.files],
+        "dtype": _name(source.dtype),
+        "has_head": _has_head(source),
+        "left_out": list(source.left_out),
+        "config": dict(source.settings),
+    }
+
+
+def _has_head(source: Source) -> bool:
+    place = source.layout.names.theirs("lm_head.weight")
+    return place is not None and place.name in source.tensors.info
+
+
+def _copy(source: Path, target: Path, patterns: tuple[str, ...]) -> None:
+    for pattern in patterns:
+        for path in sorted(source.glob(pattern)):
+            if path.is_dir():
+                shutil.copytree(path, target / path.name, dirs_exist_ok=True)
+            elif not (target / path.name).exists():
+                shutil.copyfile(path, target / path.name)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def _counted(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """Adds up what is written."""
+    done = 0
+
+    def advance(nbytes: int) -> None:
+        nonlocal done
+        done += nbytes
+        if progress is not None:
+            progress(done, total)
+
+    return advance
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,132 @@
+"""Checkpoints of any format that is known, loaded for reading: the model, its tokenizer and processor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+
+from vary.errors import CheckpointError
+from vary.model.configuration import VaryConfig
+from vary.model.loading import load_model, quiet_library
+from vary.model.modeling import VaryForConditionalGeneration
+from vary.model.processing import VaryProcessor
+from vary.weights.layouts import Layout
+from vary.weights.processors import build_processor
+from vary.weights.sources import Source, is_ours, open_source
+from vary.weights.store import find
+
+__all__ = [
+    "as_dtype",
+    "build_generation_config",
+    "load_checkpoint",
+    "load_foreign",
+    "load_source",
+    "resolve_checkpoint",
+]
+
+Dtype = torch.dtype | str | None
+
+
+def load_checkpoint(
+    path: str | PathLike[str],
+    *,
+    dtype: Dtype = None,
+    tokenizer: str | PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> tuple[VaryForConditionalGeneration, VaryProcessor]:
+    """The model and the processor of a checkpoint; nothing is looked for on the network.
+
+    Args:
+        path: a folder of ours, a folder or file of another format (see `vary.weights.layouts`), or the name
+            of a checkpoint that was fetched.
+        dtype: the weights' type, such as `torch.bfloat16` or "bfloat16"; None keeps the checkpoint's.
+        tokenizer: the tokenizer's file or folder (`qwen.tiktoken`), where it does not lie beside the weights.
+        settings: for other formats, keys of their `config.json` that win over it.
+
+    Raises:
+        CheckpointError: if anything is missing, broken or does not fit.
+    """
+    folder = resolve_checkpoint(path)
+    kind = as_dtype(dtype)
+    if is_ours(folder):
+        return load_model(folder, dtype=kind), _own_processor(folder)
+    source = open_source(folder, settings=settings)
+    family = source.layout.family
+    assert family is not None, "every format but ours has a family"
+    processor = build_processor(family, source.config, source.folder, tokenizer)
+    return load_source(source, dtype=kind), processor
+
+
+def resolve_checkpoint(path: str | PathLike[str]) -> Path:
+    """The folder or file that a path or the name of a fetched checkpoint stands for.
+
+    Raises:
+        CheckpointError: if it is neither.
+    """
+    folder = Path(path)
+    found = folder if folder.exists() else find(str(path))
+    if found is None:
+        raise CheckpointError(
+            f"{folder}: there is no such folder or file; give a checkpoint's path, or fetch one by name "
+            "(vary weights list)"
+        )
+    return found
+
+
+def load_foreign(
+    path: str | PathLike[str], *, dtype: Dtype = None, settings: Mapping[str, Any] | None = None
+) -> VaryForConditionalGeneration:
+    """The model alone of a checkpoint of another format; no tokenizer is needed.  Arguments as above."""
+    return load_source(open_source(path, settings=settings), dtype=dtype)
+
+
+def load_source(source: Source, *, dtype: Dtype = None) -> VaryForConditionalGeneration:
+    """The model of an opened checkpoint; its tensors stay mapped from their files where the type is kept."""
+    kind = as_dtype(dtype) or source.dtype
+    state = {name: tensor.to(kind) for name, tensor in source.read(source.places).items()}
+    # Built on the meta device, then given these very tensors; the library fills in its computed tables.
+    with quiet_library():
+        model: VaryForConditionalGeneration = VaryForConditionalGeneration.from_pretrained(
+            None, config=source.config, state_dict=state, dtype=kind
+        )
+    model.generation_config = build_generation_config(source.layout, source.config)
+    return model
+
+
+def build_generation_config(layout: Layout, config: VaryConfig) -> GenerationConfig:
+    """How answers of a layout's checkpoints end."""
+    text = config.text_config
+    others = layout.family.stops if layout.family is not None else ()
+    stops = [stop for stop in (text.eos_token_id, *others) if stop is not None and stop < text.vocab_size]
+    return GenerationConfig(
+        bos_token_id=text.bos_token_id,
+        eos_token_id=list(dict.fromkeys(stops)) or None,
+        pad_token_id=text.pad_token_id,
+    )
+
+
+def as_dtype(dtype: Dtype) -> torch.dtype | None:
+    """A type of floating point numbers by name; None and types pass through.
+
+    Raises:
+        CheckpointError: for any other name.
+    """
+    if not isinstance(dtype, str):
+        return dtype
+    if dtype not in ("float32", "bfloat16", "float16"):
+        raise CheckpointError(f"no type '{dtype}'; expected float32, bfloat16 or float16")
+    found: torch.dtype = getattr(torch, dtype)
+    return found
+
+
+def _own_processor(folder: Path) -> VaryProcessor:
+    try:
+        processor: VaryProcessor = VaryProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{folder}: the processor or tokenizer cannot be loaded ({error})") from error
+    return processor
