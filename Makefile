@@ -24,8 +24,9 @@ format:
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
+# One process for each core; the tests of a file stay together, and so do the models that they share.
 test:
-	$(PYTHON) -m pytest -m "not slow"
+	$(PYTHON) -m pytest -m "not slow" -n logical --dist loadscope
 
 test-slow:
 	$(PYTHON) -m pytest -m slow

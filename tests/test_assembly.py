@@ -83,6 +83,22 @@ def test_the_status_of_a_page_is_the_worst_of_its_lines(
     assert message in built.message
 
 
+@pytest.mark.parametrize(
+    ("end", "status", "message"),
+    [
+        ("length", PageStatus.TRUNCATED, "the answer was cut at the length limit; raise max_new_tokens, if"),
+        ("loop", PageStatus.LOOPED, "the answer ran into a repetition and was cut before it"),
+    ],
+)
+def test_a_page_with_one_answer_is_not_counted_in_lines(
+    end: FinishReason, status: PageStatus, message: str
+) -> None:
+    block = answer("ocr", "a\nb\nc", end=end)
+    built = build_page(PageImage(Image.new("RGB", (400, 300)), "x", 0), PAGE, [block], seconds=1.0)
+    assert built.status is status
+    assert built.message.startswith(message)
+
+
 def test_an_answer_about_a_page_keeps_its_paragraphs() -> None:
     page = np.full((300, 400, 3), 255, np.uint8)
     page[100:200, 50:300] = 60

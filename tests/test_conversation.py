@@ -358,6 +358,26 @@ def test_nothing_is_no_question(reader: Reader, question: str) -> None:
         Conversation(reader, PAGE).ask(question)
 
 
+def test_a_question_that_is_no_text_is_refused(reader: Reader) -> None:
+    chat = Conversation(reader, PAGE)
+    with pytest.raises(TaskError, match="character 6 of the prompt"):
+        chat.ask("What \udcff?")
+    assert chat.turns == ()
+    with pytest.raises(TaskError, match="character 1 of the prompt"):
+        Conversation(reader, PAGE, system="\ud800")
+
+
+def test_a_saved_conversation_does_not_act_on_a_terminal(tmp_path: Path) -> None:
+    reader = make_reader()
+    dictate(reader, [*"a\x1b[2J\x9b1mb\tc\nd".encode(), END])
+    chat = Conversation(reader, PAGE)
+    assert chat.ask("\x07What?").text == "a\x1b[2J\x9b1mb\tc\nd"
+    for name in ("a.md", "a.txt"):
+        text = chat.save(tmp_path / name).read_text(encoding="utf-8")
+        assert "a[2J1mb\tc\nd" in text
+        assert "\x07" not in text
+
+
 def test_what_cannot_chat_is_refused_with_the_reason(tiny_nano_folder: Path) -> None:
     with pytest.raises(TaskError, match=r"tiny nano reads single text lines.*vary read"):
         Conversation(Reader.load(tiny_nano_folder, device="cpu"), PAGE)

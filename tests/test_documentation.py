@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -59,7 +61,7 @@ def _vary_commands() -> list[str]:
         for block in _blocks(document.read_text(encoding="utf-8"), language)
         for line in block.replace("\\\n", " ").splitlines()
     ]
-    return sorted({line.removeprefix("$ ") for line in lines if re.match(r"(\$ )?vary ", line)})
+    return sorted({line.removeprefix("$ ") for line in lines if re.match(r"(\$ )?vary (?!-> )", line)})
 
 
 @pytest.mark.parametrize("command", _vary_commands())
@@ -72,6 +74,31 @@ def test_every_documented_command_parses(command: str) -> None:
             build_parser().parse_args(words[1:])
     else:
         build_parser().parse_args(words[1:])
+
+
+def _helps(parser: argparse.ArgumentParser) -> Iterator[str]:
+    yield parser.format_help()
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from _helps(child)
+
+
+def _excerpts() -> list[str]:
+    """The paragraphs of help that the documents show."""
+    blocks = [block for document in DOCUMENTS for block in _blocks(document.read_text("utf-8"), "text")]
+    shown = [block for block in blocks if re.match(r"usage: vary|  -", block)]
+    return [paragraph for block in shown for paragraph in block.strip("\n").split("\n\n")]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="later versions lay options out in another way")
+@pytest.mark.parametrize("excerpt", _excerpts())
+def test_documented_help_is_the_commands(excerpt: str) -> None:
+    """Whatever the width of the terminal that it was taken from; single options may be shown of many."""
+    paragraphs = ["".join(part.split()) for text in _helps(build_parser()) for part in text.split("\n\n")]
+    shown = "".join(excerpt.split())
+    whole = not excerpt.startswith(" ")
+    assert shown in paragraphs if whole else any(shown in part for part in paragraphs), "take it anew"
 
 
 def test_there_are_documented_commands() -> None:

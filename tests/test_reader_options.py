@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
-from checkpoints import SPECIAL
+from checkpoints import SPECIAL, chat_config, chat_model, chat_processor
+from factories import tiny_opt_config, tiny_toy_config
 from vary.conversation import Conversation
 from vary.engine.sampling import Sampling
-from vary.errors import TaskError
+from vary.errors import ContextError, DocumentError, TaskError, VaryError
 from vary.outputs.document import PageStatus
 from vary.reader import Reader
 
@@ -44,6 +47,34 @@ def painted() -> Image.Image:
 def test_an_unknown_layout_is_refused_before_anything_is_read(reader: Reader, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="unknown layout 'mindcor'"):
         reader.iter_pages(tmp_path / "is not there.png", layout="mindcor")
+
+
+@pytest.mark.parametrize("make", [tiny_toy_config, tiny_opt_config])
+def test_an_answer_ends_where_the_models_positions_do(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = chat_config(make, positions=150)
+    reader = Reader(chat_model(config), chat_processor(config), "tiny", torch.device("cpu"))
+    monkeypatch.setattr(reader.model.generation_config, "suppress_tokens", [SPECIAL["<|im_end|>"]])
+    room = 150 - reader.processor.build_inputs([painted()], "What?")["input_ids"].shape[1]
+    read = reader.read(painted(), prompt="What?", max_new_tokens=1000, temperature=9.0, seed=1).pages[0]
+    assert read.status is PageStatus.TRUNCATED
+    assert room / 4 < len(read.text) <= room  # a character has a byte, or several, each a token
+    with pytest.raises(ContextError, match=r"the prompt has \d+ tokens with the image, and tiny holds 150"):
+        reader.read(painted(), prompt="long " * 30)
+
+
+@pytest.mark.parametrize("name", ["max_new_tokens", "batch_size"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_impossible_numbers_are_refused(reader: Reader, name: str, value: int) -> None:
+    with pytest.raises(VaryError, match=f"{name} is {value}, expected at least 1"):
+        reader.read(painted(), **{name: value})
+
+
+def test_options_that_no_document_holds_are_refused_before_anything_is_read(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_windows", lambda *_: pytest.fail("a page was read"))
+    with pytest.raises(DocumentError, match="float32"):
+        reader.read(painted(), temperature=np.float32(0.5))
 
 
 def test_several_pages_at_once_with_beams(reader: Reader, tmp_path: Path) -> None:

@@ -36,6 +36,12 @@ MINIMUM_CONFIDENCE = 0.6
 """Pages below are marked `low_confidence`."""
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
+_ENDS = {
+    PageStatus.LOOPED: "the answer ran into a repetition and was cut before it",
+    PageStatus.TRUNCATED: "the answer was cut at the length limit; raise max_new_tokens, if the model's "
+    "positions reach further",
+}
+
 Decode = Callable[[Sequence[int]], str]
 
 
@@ -187,6 +193,8 @@ def _reasons(status: PageStatus, blocks: Sequence[Block]) -> list[str]:
     lines = [line for block in blocks for line in block.lines]
     if status is PageStatus.LOW_CONFIDENCE:
         return ["the model was unsure of what it read; check the page, and turn it upright if it is not"]
+    if all(line.box is None for line in lines):  # one answer about the whole page
+        return [_ENDS[status]] if status in _ENDS else []
     if status is PageStatus.LOOPED:
         looped = sum(line.finish_reason is FinishReason.LOOP for line in lines)
         return [f"{looped} of {len(lines)} lines ran into a repetition and were cut before it"]

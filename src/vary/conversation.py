@@ -24,7 +24,7 @@ from vary.engine.streaming import TextPieces, text_guard
 from vary.errors import ContextError, InputError, TaskError
 from vary.inputs.page_image import PageImage
 from vary.inputs.pages import DEFAULT_DPI, Source, open_page
-from vary.inputs.tasks import FREE_PROMPT
+from vary.inputs.tasks import FREE_PROMPT, check_prompt
 from vary.model.modeling import VaryForConditionalGeneration, VaryImageFeatures
 from vary.model.processing import VaryProcessor
 from vary.outputs.files import write_new_file
@@ -103,6 +103,7 @@ class Conversation:
         system: str | None = None,
     ) -> None:
         check_chat(reader)
+        check_prompt(system or "")
         if max_new_tokens is not None and max_new_tokens < 1:
             raise InputError(f"max_new_tokens is {max_new_tokens}, expected at least 1")
         self.layout = reader.processor.check_layout(layout)
@@ -170,12 +171,13 @@ class Conversation:
                 the turn's text.  Only where a loop is cut off the text is shorter: the beginning of them.
 
         Raises:
-            TaskError: for an empty question.
+            TaskError: for a question that is empty or no text.
             ContextError: for a question that leaves no room for an answer.  The history stays as it is, as it
                 does when an answer is interrupted: then it is as if the question had not been asked.
         """
         if not question.strip():
             raise TaskError("the question is empty; ask something about the image")
+        check_prompt(question)
         started = time.monotonic()
         prompt = self._prompt(question)
         limit = self._limit(len(prompt))

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -23,7 +24,7 @@ from vary.engine.generation import Sampling, context_length, generate
 from vary.engine.guards import LoopFinding
 from vary.engine.lines import LineReading, read_lines
 from vary.engine.streaming import text_guard
-from vary.errors import TaskError, VaryError
+from vary.errors import ContextError, TaskError, VaryError
 from vary.inputs.page_image import DEFAULT_LIMITS, InputLimits, PageFailure, PageImage
 from vary.inputs.page_range import parse_page_range
 from vary.inputs.pages import DEFAULT_DPI, Source, open_pages, page_count, source_name
@@ -33,9 +34,6 @@ from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
 from vary.outputs.document import Document, Page, PageStatus, Provenance
 from vary.weights.loading import load_checkpoint, resolve_checkpoint
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Reader", "read"]
 
@@ -127,14 +125,15 @@ class Reader:
 
         `progress` is called with the number of pages done and, where it is known, of all.
         """
-        order_task = self._task(options.get("task"), options.get("prompt"), options.get("language"))
+        task = self._task(options.get("task"), options.get("prompt"), options.get("language"))
+        provenance = self._provenance(task, options)
         total = None if progress is None else self._count(source, options)
         pages: list[Page] = []
         for page in self.iter_pages(source, **options):
             pages.append(page)
             if progress is not None:
                 progress(len(pages), total)
-        return Document(source_name(source), tuple(pages), self._provenance(order_task, options))
+        return Document(source_name(source), tuple(pages), provenance)
 
     def iter_pages(
         self,
@@ -168,7 +167,8 @@ class Reader:
             language: of the task's prompt, `en` or `zh`, where the papers have it in both; by default the
                 checkpoint's first.
             batch_size: windows that are read at once.
-            max_new_tokens: the longest answer per window; by default what can stand in it.
+            max_new_tokens: the longest answer per window; by default what can stand in it, and never more
+                than the language model's positions leave.
             temperature, top_k, top_p, repetition_penalty, seed, num_beams, no_repeat_ngram_size: see
                 `engine.sampling.Sampling`.
             layout: one of the processor's layouts; by default the checkpoint's own.
@@ -178,9 +178,11 @@ class Reader:
         Raises:
             InputError: if the source as a whole cannot be read; one bad page has the status `failed`.
             TaskError: for a task or language that the checkpoint does not know.
+            ContextError: for a prompt that leaves no room for an answer.
         """
-        if batch_size is not None and batch_size < 1:
-            raise VaryError(f"batch_size is {batch_size}, expected at least 1")
+        for name, value in (("batch_size", batch_size), ("max_new_tokens", max_new_tokens)):
+            if value is not None and value < 1:
+                raise VaryError(f"{name} is {value}, expected at least 1")
         default_batch = LINE_BATCH if self._reads_lines else PAGE_BATCH
         order = _Order(
             self._task(task, prompt, language),
@@ -258,9 +260,8 @@ class Reader:
         query = "" if self._reads_lines else order.task.prompt
         images = [window.image for window in windows]
         inputs = self.processor.build_inputs(images, query, layout=order.layout).to(self.device)
-        limits = [
-            order.max_new_tokens or self._limit(window, inputs["input_ids"].shape[1]) for window in windows
-        ]
+        room = self._room(inputs["input_ids"].shape[1])
+        limits = [min(room, order.max_new_tokens or self._limit(window)) for window in windows]
         guards = [self._guard(window) for window in windows]
         if self._reads_lines:
             return read_lines(self.model, inputs, limits, sampling=order.sampling, guards=guards)
@@ -273,13 +274,23 @@ class Reader:
             for answer in answers
         ]
 
-    def _limit(self, window: Window, prompt_length: int) -> int:
+    def _limit(self, window: Window) -> int:
         """The most tokens that can stand in a window."""
-        room = max(1, (context_length(self.model) or PAGE_TOKENS) - prompt_length)
-        wanted = PAGE_TOKENS
         if self._reads_lines:
-            wanted = math.ceil(window.image.shape[1] / PIXELS_PER_TOKEN) + SPARE_TOKENS
-        return min(room, wanted)
+            return math.ceil(window.image.shape[1] / PIXELS_PER_TOKEN) + SPARE_TOKENS
+        return PAGE_TOKENS
+
+    def _room(self, prompt_length: int) -> int:
+        """How many tokens an answer may have by the language model's positions."""
+        whole = context_length(self.model)
+        if whole is None:
+            return sys.maxsize
+        if whole <= prompt_length:
+            raise ContextError(
+                f"the prompt has {prompt_length} tokens with the image, and {self.name} holds {whole} with "
+                "the answer; give a shorter one"
+            )
+        return whole - prompt_length
 
     def _guard(self, window: Window) -> Callable[[Sequence[int]], LoopFinding | None]:
         """A loop guard over the ids and the text of one window."""

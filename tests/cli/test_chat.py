@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +20,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vary import conversation
 from vary.cli.main import main
 from vary.conversation import Conversation
 from vary.engine.sampling import Sampling
+from vary.inputs import pages
 from vary.reader import Reader
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (60, 50, 3), dtype=np.uint8)
@@ -125,6 +128,18 @@ def test_another_image_and_a_wrong_one(chat: Callable[..., Ran], reader: Reader,
     assert ran.code == 1
 
 
+def test_what_is_odd_about_a_file_is_said(
+    chat: Callable[..., Ran], page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (pages, conversation):
+        real = module.open_page
+        monkeypatch.setattr(
+            module, "open_page", lambda *a, real=real, **o: replace(real(*a, **o), notes=("it is odd",))
+        )
+    ran = chat(f"/page 1\n/image {page}\n")
+    assert ran.err.count(f"vary: {page}: it is odd\n") == 3
+
+
 def test_a_task_is_asked_in_its_own_words(chat: Callable[..., Ran], reader: Reader) -> None:
     ran = chat("/task ocr\n/task detect cat, dog\n/task dance\n/task\n", "--max-new-tokens", "9")
     prompts = ["Provide the ocr results of this image.", "Detect cat, dog in this image"]
@@ -192,6 +207,20 @@ def test_impossible_numbers_are_wrong_usage(chat: Callable[..., Ran], wrong: str
     assert f"argument {wrong.split()[0]}: expected" in ran.err
 
 
+def test_names_that_no_file_has_do_not_end_the_chat(chat: Callable[..., Ran]) -> None:
+    lines = [
+        "/image ~no such user/a.png",
+        "/save ~no such user/a.md",
+        "/image a\0.png",
+        "/save a\0.md",
+        "What?",
+    ]
+    ran = chat("\n".join(lines), "--max-new-tokens", "2")
+    assert len(ran.out) > 1
+    assert ran.err.count("~no such user/a") == 2
+    assert ran.err.count("embedded null byte") == 2
+
+
 def test_bytes_that_are_no_text_do_not_end_the_chat(chat: Callable[..., Ran]) -> None:
     ran = chat(b"\xff\xfe what\nWhat?\n", "--max-new-tokens", "2")
     assert len(ran.out.split("\n\n")) == 2
@@ -249,14 +278,25 @@ class Terminal:
             except OSError:  # the other side is closed
                 assert self.shown.count(text) >= times, f"{text!r} was not shown: {self.shown!r}"
 
+    def wait_for_prompt(self, seconds: float = 120) -> None:
+        """Read until the terminal waits for a line: a key that comes before may be lost."""
+        end = time.monotonic() + seconds
+        while not self.shown.endswith("> "):
+            ready, _, _ = select.select([self.descriptor], [], [], max(0.0, end - time.monotonic()))
+            assert ready, f"no prompt at the end of {self.shown!r}"
+            self.shown += os.read(self.descriptor, 4096).decode("utf-8", "replace")
+
     def type(self, text: str) -> None:
         os.write(self.descriptor, text.encode())
 
-    def close(self) -> int:
+    def close(self, seconds: float = 60) -> int:
         """The exit code."""
-        _, status = os.waitpid(self.pid, 0)
+        end = time.monotonic() + seconds
+        while (ended := os.waitpid(self.pid, os.WNOHANG)) == (0, 0):
+            assert time.monotonic() < end, f"it does not end after {self.shown!r}"
+            time.sleep(0.05)
         os.close(self.descriptor)
-        return os.waitstatus_to_exitcode(status)
+        return os.waitstatus_to_exitcode(ended[1])
 
 
 @pytest.fixture
@@ -273,7 +313,7 @@ def terminal(page: Path, tiny_toy_folder: Path) -> Iterator[Terminal]:
 def test_at_a_terminal(terminal: Terminal) -> None:
     """Ctrl-C stops an answer and not the chat; Ctrl-D leaves."""
     terminal.wait_for("a page.png, page 1, with tiny toy; /help lists the commands, exit leaves")
-    terminal.wait_for("> ")
+    terminal.wait_for_prompt()
     terminal.type("Tell me everything that you see on this page, and go on for as long as you can.\n")
     terminal.wait_for("as you can.\r\n")
     shown = len(terminal.shown)
@@ -281,7 +321,7 @@ def test_at_a_terminal(terminal: Terminal) -> None:
         terminal.shown += os.read(terminal.descriptor, 64).decode("utf-8", "replace")
     terminal.type("\x03")
     terminal.wait_for("stopped; neither the question nor what was answered is in the history")
-    terminal.wait_for("> ", times=2)
+    terminal.wait_for_prompt()
     prompts = terminal.shown.count("> ")
     while terminal.shown.count("> ") == prompts:  # at the prompt it only gives a new one
         terminal.type("\x03")  # an interruption while the prompt is being drawn is heard at the next key
@@ -289,7 +329,9 @@ def test_at_a_terminal(terminal: Terminal) -> None:
             terminal.shown += os.read(terminal.descriptor, 4096).decode("utf-8", "replace")
     terminal.type("/save /nowhere/x.md\n")
     terminal.wait_for("/nowhere/x.md: cannot be written")
+    terminal.wait_for_prompt()
     terminal.type("/reset\n")
     terminal.wait_for("the history is empty, the image is the same")
+    terminal.wait_for_prompt()
     terminal.type("\x04")
     assert terminal.close() == 0

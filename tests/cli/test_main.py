@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -147,3 +148,39 @@ def test_a_full_standard_output_is_an_error(
     assert process.stderr is not None
     with process.stderr as stderr:
         assert stderr.read() == "vary: standard output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("closed", "code", "out", "err"),
+    [
+        (0, 0, "文 of a.png 1\n", ""),
+        (1, 1, "", "vary: standard output cannot be written: Bad file descriptor\n"),
+        (2, 0, "文 of a.png 1\n", ""),
+    ],
+)
+def test_a_stream_that_is_closed_from_the_start(
+    vary_process: Callable[..., subprocess.Popen[str]],
+    files: Callable[..., list[Path]],
+    closed: int,
+    code: int,
+    out: str,
+    err: str,
+) -> None:
+    process = vary_process("read", *files("a.png"), preexec_fn=lambda: os.close(closed))
+    assert (*process.communicate(timeout=60), process.returncode) == (out, err, code)
+
+
+def test_results_in_files_need_no_standard_output(
+    vary_process: Callable[..., subprocess.Popen[str]], files: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    process = vary_process(
+        "read", *files("a.png"), "-o", str(tmp_path / "a.txt"), preexec_fn=lambda: os.close(1)
+    )
+    assert (*process.communicate(timeout=60), process.returncode) == ("", "", 0)
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "文 of a.png 1\n"
+
+
+def test_messages_hold_nothing_that_a_terminal_obeys(vary: Callable[..., Any]) -> None:
+    ran = vary("read", "no\x1b[31m such\x9b2J\rfile\x07.png")
+    assert ran.code == 1
+    assert ran.err == "vary: no\ufffd[31m such\ufffd2J\ufffdfile\ufffd.png: no such file\n"

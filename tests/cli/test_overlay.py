@@ -305,6 +305,12 @@ def test_pages_that_failed_are_passed_over(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().err == ""
 
 
+def test_an_ending_counts_in_capitals_too(tmp_path: Path) -> None:
+    draw = open_overlay(str(tmp_path / "O.PNG"), 1, {})
+    assert draw(picture(tmp_path / "a.png"), document(detected()))
+    assert (tmp_path / "O.PNG").is_file()
+
+
 def test_an_existing_folder_may_end_in_png(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     draw = open_overlay(str(tmp_path / "folder.png"), 2, {})

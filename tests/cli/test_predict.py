@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from PIL import Image
 
 from checkpoints import SPECIAL
 from vary.cli.main import main
+from vary.engine.streaming import TextPieces
+from vary.inputs import pages
 
 QUERY = "Provide the ocr results of this image."
 STATISTICS = r"generated tokens: (\d+); total time: (\d+\.\d\d) s; speed: (\d+\.\d\d) tokens/s\n"
@@ -33,8 +36,9 @@ class Ran(NamedTuple):
 def predict(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run `vary predict ARGUMENTS` in this process, with something on standard input."""
 
-    def run(*arguments: str | Path, stdin: str = "") -> Ran:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    def run(*arguments: str | Path, stdin: str | bytes = "") -> Ran:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="ascii"))
         try:
             code = main(["predict", "--device", "cpu", *map(str, arguments)])
         except SystemExit as stop:
@@ -142,6 +146,62 @@ def test_on_a_terminal_the_answer_is_shown_as_it_grows(
     ran = predict("--image_dir", image, "--config_path", config())
     assert ran.out == answer
     assert len([piece for piece in written if piece]) > 3
+
+
+def test_a_terminal_obeys_no_answer(
+    predict: Callable[..., Ran],
+    config: Callable[..., Path],
+    image: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = TextPieces.feed
+    monkeypatch.setattr(TextPieces, "feed", lambda self, ids: real(self, ids) and "\x1b[2J\x9b\t")
+    arguments = ("--image_dir", image, "--config_path", config())
+    assert "\x1b" in predict(*arguments).out, "into a file it is written as it is"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    shown = predict(*arguments).out
+    assert "\ufffd[2J\ufffd\t" in shown
+    assert "\x1b" not in shown
+
+
+def test_what_is_odd_about_a_file_is_said(
+    predict: Callable[..., Ran], config: Callable[..., Path], image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = pages.open_pages
+    monkeypatch.setattr(
+        pages, "open_pages", lambda *a, **o: (replace(page, notes=("it is odd",)) for page in real(*a, **o))
+    )
+    ran = predict("--image_dir", image, "--config_path", config())
+    assert f"vary: {image}: it is odd\n" in ran.err
+
+
+def test_queries_that_are_no_text(
+    predict: Callable[..., Ran], config: Callable[..., Path], image: Path
+) -> None:
+    ran = predict("--image_dir", image, "--config_path", config(), "--query", "what\udcff")
+    assert (ran.code, ran.out) == (2, "")
+    assert "character 5 of the prompt" in ran.err
+    ran = predict(
+        *("--image_dir", image, "--config_path", config(), "--chat_mode", "True", "--json"),
+        stdin=b"what\xff\nmore\n",
+    )
+    assert [json.loads(line)["query"] for line in ran.out.splitlines()] == [QUERY, "what\ufffd", "more"]
+
+
+def test_the_password_opens_the_file(
+    predict: Callable[..., Ran], config: Callable[..., Path], image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+    for name in ("open_pages", "page_count"):
+        real = getattr(pages, name)
+
+        def spy(source: Path, *, password: str, real: Any = real) -> Any:
+            given.append(password)
+            return real(source, password=password)
+
+        monkeypatch.setattr(pages, name, spy)
+    ran = predict("--image_dir", image, "--config_path", config(), "--password", "sesame")
+    assert (ran.code, given) == (0, ["sesame", "sesame"])
 
 
 def test_a_cut_answer_is_said(predict: Callable[..., Ran], config: Callable[..., Path], image: Path) -> None:

@@ -7,12 +7,13 @@ import resource
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vary.outputs.document import Document
+from vary.outputs.document import Block, Document, Line
 
 Run = Callable[..., Any]
 Files = Callable[..., list[Path]]
@@ -265,3 +266,22 @@ def test_options_of_drawing_without_drawing_are_refused(vary: Run, files: Files,
     assert (ran.code, ran.out) == (2, "")
     assert "--top-k and --top-p only matter where tokens are drawn" in ran.err
     assert fake_reader.loaded == []
+
+
+def test_texts_that_begin_with_a_brace_are_parted_too(
+    vary: Run, files: Files, fake_reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = fake_reader.read
+
+    def braced(self: Any, source: Path, **options: Any) -> Document:
+        page = read(self, source, **options).pages[0]
+        return Document(str(source), [replace(page, blocks=[Block([Line("{'title': 1}")])])])
+
+    monkeypatch.setattr(fake_reader, "read", braced)
+    assert vary("read", *files("a.png", "b.png")).out == "{'title': 1}\n\n{'title': 1}\n"
+
+
+def test_an_ending_counts_in_capitals_too(vary: Run, files: Files, tmp_path: Path) -> None:
+    vary("read", *files("a.png"), "-o", tmp_path / "A.JSON")
+    document = Document.from_json((tmp_path / "A.JSON").read_text(encoding="utf-8"))
+    assert document.text == "文 of a.png 1"

@@ -193,6 +193,24 @@ def test_an_interrupted_step_leaves_a_cache_to_go_on_with(layer: int, step: int,
     )
 
 
+def test_an_interruption_while_it_forgets_leaves_a_cache_to_go_on_with() -> None:
+    class Interrupting:
+        def __getitem__(self, index: Any) -> Any:
+            raise KeyboardInterrupt
+
+    model = random_model(tiny_toy_config())
+    cache = PromptCache(model)
+    ids = [5, 6, 7, 8, 9, 10]
+    ask(model, ids, None, cache=cache)
+    layer = cache.cache.layers[1]
+    keys, layer.keys = layer.keys, Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        cache.cut(3)
+    layer.keys = keys
+    assert cache.ids == ids[:3]
+    assert ask(model, ids, None, cache=cache).ids == ask(model, ids, None).ids
+
+
 def test_an_interrupted_first_prompt_leaves_an_empty_cache() -> None:
     model = random_model(tiny_opt_config())
     cache = PromptCache(model)

@@ -200,12 +200,33 @@ def test_images_are_encoded_once_for_all_beams(monkeypatch: pytest.MonkeyPatch) 
         {"repetition_penalty": 0.0},
         {"num_beams": 0},
         {"no_repeat_ngram_size": -2},
+        {"seed": 2**64},
+        {"seed": -(2**63) - 1},
     ],
     ids=str,
 )
 def test_impossible_options_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(VaryError, match=next(iter(wrong))):
         Sampling(**wrong)
+
+
+@pytest.mark.parametrize("temperature", [1e-5, 1e-30, 5e-324])
+def test_the_smallest_temperatures_take_the_likeliest_token(temperature: float) -> None:
+    """Scores divided by them are infinite, if nothing is done about it."""
+    model = a_model(tiny_toy_config)
+    batch = page_batch(model.config, [1])
+    [plain] = generate(model, batch, STEPS)
+    [drawn] = generate(model, batch, STEPS, sampling=Sampling(temperature=temperature, seed=1))
+    assert drawn.ids == plain.ids
+
+
+@pytest.mark.parametrize("penalty", [1e-300, 1e-40, 1e-20, 1e40, 1e300])
+@pytest.mark.parametrize("seed", [0, 2**64 - 1, -(2**63)])
+def test_no_penalty_and_no_seed_is_too_much(penalty: float, seed: int) -> None:
+    model = a_model(tiny_toy_config)
+    sampling = Sampling(temperature=1e-5, repetition_penalty=penalty, seed=seed)
+    [found] = generate(model, page_batch(model.config, [1]), STEPS, sampling=sampling)
+    assert found.ids
 
 
 def test_only_plain_decoding_is_greedy() -> None:

@@ -466,9 +466,7 @@ def test_folder_without_images(in_folder: Path) -> None:
     )
     assert expand_sources(["sub"]) == [Path("sub")]
     upright().save("sub/a.png")
-    assert (
-        message_of("sub") == "sub: this is a folder, expected one file; expand_sources lists the files in it"
-    )
+    assert message_of("sub") == "sub: this is a folder, expected one file; name one of the files in it"
 
 
 def test_other_sources_are_refused(in_folder: Path) -> None:

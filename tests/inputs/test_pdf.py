@@ -302,7 +302,7 @@ def test_encrypted(in_folder: Path) -> None:
     Path("secret.pdf").write_bytes(encrypted_pdf(b"sesame"))
     assert message_of("secret.pdf") == (
         "secret.pdf: the PDF file is encrypted and needs a password; "
-        "give it (password=...), or save a copy without"
+        "give it (--password, in Python password=...), or save a copy without"
     )
     assert message_of("secret.pdf", password="wrong") == (
         "secret.pdf: the PDF file is encrypted and the password given does not open it; give the right one"

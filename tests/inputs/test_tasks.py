@@ -104,6 +104,13 @@ def test_subjects_are_asked_for_and_unwanted_ones_refused() -> None:
         resolve_task("ocr", ALL, prompt="read it")
 
 
+@pytest.mark.parametrize("name", [None, "locate"])
+def test_a_prompt_that_is_no_text_is_refused(name: str | None) -> None:
+    """What becomes of an argument whose bytes are no UTF-8."""
+    with pytest.raises(TaskError, match="character 4 of the prompt is none that UTF-8 has"):
+        resolve_task(name, ALL, prompt="cat\udcff")
+
+
 def test_an_unknown_language_is_refused() -> None:
     assert LANGUAGES == ("en", "zh")
     with pytest.raises(TaskError, match="language 'fr'; expected one of en, zh"):

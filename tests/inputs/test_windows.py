@@ -365,6 +365,11 @@ def test_a_page_that_is_not_asked_for_text_is_blank_only_if_it_is_of_one_colour(
     sky[40:60, 30:70] = 20
     assert whole_window(sky).blank
     assert not whole_window(sky, text=False).blank
+    red, green = (200, 0, 0), (0, 102, 0)  # the same gray
+    field = Image.new("RGB", (300, 200), green)
+    field.paste(red, (100, 50, 200, 150))
+    assert np.ptp(np.asarray(field.convert("L"))) <= 1
+    assert not whole_window(field, text=False).blank
 
 
 def test_colour_and_gray_give_the_same_lines() -> None:

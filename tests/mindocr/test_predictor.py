@@ -326,6 +326,11 @@ def test_a_vocabulary_that_is_not_there(
     path.write_text(path.read_text(encoding="utf-8") + tokenizer, encoding="utf-8")
     # The checkpoint has a tokenizer of its own.
     assert Predictor.load(read_settings(path), device="cpu").reader.name == tiny_toy_folder.name
+    there = tmp_path / "qwen.tiktoken"
+    there.touch()
+    path.write_text(path.read_text(encoding="utf-8").replace("/path/to/qwen.tiktoken", str(there)), "utf-8")
+    assert Predictor.load(read_settings(path), device="cpu").reader.name == tiny_toy_folder.name
+    path.write_text(path.read_text(encoding="utf-8").replace(str(there), "/path/to/qwen.tiktoken"), "utf-8")
     (tmp_path / "bare.ckpt").touch()
     with pytest.raises(CheckpointError, match=r"vocab_file is /path/to/qwen\.tiktoken.*--tokenizer"):
         Predictor.load(read_settings(path), model=str(tmp_path / "bare.ckpt"), device="cpu")

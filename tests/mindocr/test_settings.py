@@ -204,3 +204,5 @@ def test_paths_are_looked_for_here_then_beside_the_file(
     assert find_path(str(beside / "toy.ckpt"), here / "x.yaml") == beside / "toy.ckpt"
     monkeypatch.setenv("HOME", str(beside))
     assert find_path("~/toy.ckpt", source) == beside / "toy.ckpt"
+    assert find_path("~no such user/toy.ckpt", source) is None
+    assert find_path("toy\0.ckpt", source) is None

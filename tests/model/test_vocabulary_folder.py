@@ -181,6 +181,18 @@ def test_folders_that_hold_none(files: dict[str, str], match: str, tmp_path: Pat
         load_vision_vocabulary(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["../outside.safetensors", "{folder}/outside.safetensors"])
+def test_an_index_leads_to_no_other_folder(name: str, tmp_path: Path) -> None:
+    network = random_model(tiny_toy_config()).model.vision_vocabulary
+    inside = tmp_path / "inside"
+    save_vision_vocabulary(network, fitted_image_processor(network.config, None), inside)
+    (inside / "model.safetensors").rename(tmp_path / "outside.safetensors")
+    weight_map = dict.fromkeys(network.state_dict(), name.replace("{folder}", str(tmp_path)))
+    (inside / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    with pytest.raises(CheckpointError, match=r"index.json names files outside its folder: .*outside"):
+        load_vision_vocabulary(inside)
+
+
 def test_a_folder_that_is_not_there() -> None:
     with pytest.raises(CheckpointError, match="no such folder; parts are read from local folders only"):
         load_vision_vocabulary("owner/name")

@@ -49,6 +49,12 @@ def test_writers_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
     assert sorted(int(path.read_text()) for path in tmp_path.iterdir()) == list(range(16))
 
 
+def test_a_name_that_no_file_has(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot be written \(embedded null byte\)"):
+        write_new_file(tmp_path / "a\0.txt", "x")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import Any
 
 import jsonschema
@@ -26,7 +27,7 @@ from vary.outputs.document import (
     Provenance,
     Word,
 )
-from vary.outputs.schema import json_schema
+from vary.outputs.schema import dumps, json_schema, loads
 
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
@@ -132,6 +133,15 @@ def test_the_schema_is_valid_and_strict() -> None:
     assert enums["status"]["enum"] == list(PageStatus)
     assert enums["block"]["properties"]["kind"]["enum"] == list(BlockKind)
     assert enums["line"]["properties"]["finish_reason"]["enum"] == list(FinishReason)
+
+
+def test_a_terminal_finds_nothing_to_obey() -> None:
+    block = Block([Line("a")], "chart", data={"\x1b[2J\x9b31m": "\x7f\x85é漢"})
+    stored = Document("a.png", [Page(1, 10, 10, "a.png", blocks=[block])])
+    text = dumps(stored)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
+    assert "é漢" in text
+    assert loads(text) == stored
 
 
 def test_text_that_no_encoding_holds_still_makes_json() -> None:

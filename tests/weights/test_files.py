@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -77,8 +78,50 @@ def test_no_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [[torch.zeros(1)], {"x": torch.zeros(1), "step": 3}])
 def test_anything_but_tensors_is_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match=r"holds (a list|more than tensors: step)"):
+    with pytest.raises(CheckpointError, match=r"holds (a list|more than plain tensors: step)"):
         read_tensors(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "quantized"])
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_of_other_kinds_are_refused(tmp_path: Path, kind: str) -> None:
+    tensor = torch.ones(2, 2)
+    other = tensor.to_sparse() if kind == "sparse" else torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+    torch.save({"x": tensor, "y": other}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="holds more than plain tensors: y"):
+        read_tensors(tmp_path)
+
+
+def test_nobody_is_told_to_load_it_unsafely(tmp_path: Path) -> None:
+    """As torch does in its own message; what the file holds is said instead."""
+    for content, expected in (
+        ({"x": Hostile()}, f"it holds {os.mkdir.__module__}.mkdir, which is never loaded"),
+        (
+            {"model": {"x": torch.ones(1)}, "args": argparse.Namespace(a=1)},
+            "it holds argparse.Namespace, which",
+        ),
+    ):
+        torch.save(content, tmp_path / "pytorch_model.bin")
+        with pytest.raises(CheckpointError, match=expected) as caught:
+            read_tensors(tmp_path)
+        assert "weights_only" not in str(caught.value)
+    (tmp_path / "pytorch_model.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
+    with pytest.raises(CheckpointError, match=r"\(it is something else, or damaged; fetch it again\)"):
+        read_tensors(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("pytorch_model-{}-of-00002.bin", "pytorch_model.bin.index.json"),
+        ("model-{}-of-00002.safetensors", "model.safetensors.index.json"),
+    ],
+)
+def test_parts_without_their_index(tmp_path: Path, name: str, index: str) -> None:
+    for part in ("00001", "00002"):
+        torch.save({"x": torch.ones(1)}, tmp_path / name.format(part))
+        with pytest.raises(CheckpointError, match=f"but no {index} that lists its parts; fetch it"):
+            read_tensors(tmp_path)
 
 
 @pytest.mark.parametrize("key", ["model", "state_dict"])

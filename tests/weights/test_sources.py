@@ -20,9 +20,9 @@ from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.presets import preset_config
 from vary.weights.layouts import find_layout
 from vary.weights.loading import load_foreign
-from vary.weights.names import OPT_NAMES, QWEN_NAMES
+from vary.weights.names import MINDOCR_NAMES, OPT_NAMES, QWEN_NAMES
 from vary.weights.sizes import Sizes
-from vary.weights.sources import is_ours
+from vary.weights.sources import is_ours, open_source
 
 FAMILIES = {"toy": (tiny_toy_config, QWEN_NAMES), "tiny": (tiny_opt_config, OPT_NAMES)}
 WQ = "transformer.h.0.attn.c_attn.weight"
@@ -270,6 +270,16 @@ def test_a_head_that_is_said_to_be_tied_but_is_not(tmp_path: Path) -> None:
         ({"vision_select_layer": "last"}, "make no model.*vision_select_layer=last"),
         ({"vision_select_layer": -5}, r"make no model.*vision_select_layer=-5.*range\(-4, 4\)"),
         ({"rotary_emb_base": "x"}, "make no model"),
+        ({"rotary_emb_base": 10**400}, "make no model: OverflowError"),
+        ({"vocab_size": 2**62}, "make no model: RuntimeError.*overflow"),
+        ({"clip_config": {"num_attention_heads": 0}}, "make no model: ZeroDivisionError"),
+        (
+            {"clip_config": {"num_attention_heads": 2, "hidden_act": "nope"}},
+            "make no model: KeyError: 'nope'",
+        ),
+        ({"num_hidden_layers": 10**9}, "says 1000000000 layers, but there are 145 tensors in all"),
+        ({"im_patch_token": -1}, "says image_token_id -1, but the vocabulary has 96 tokens"),
+        ({"im_end_token": 96}, "says image_end_token_id 96, but the vocabulary has 96 tokens"),
         ({"vision_vocabulary_config": {"window_size": 2}}, r"rel_pos_h is 5x6, expected 3x6"),
     ],
 )
@@ -277,6 +287,64 @@ def test_settings_that_make_no_model(tmp_path: Path, settings: dict[str, Any], m
     model = random_model(tiny_toy_config())
     with pytest.raises(CheckpointError, match=f"(?s){message}"):
         load_foreign(write(tmp_path, model.config, state_of(model), **settings))
+
+
+def test_a_number_of_layers_that_cannot_be(tmp_path: Path) -> None:
+    """It would be built, on the meta device, to be compared."""
+    model = random_model(tiny_toy_config())
+    name = "transformer.vision_tower.vision_model.encoder.layers.9999999999.mlp.fc1.weight"
+    with pytest.raises(CheckpointError, match="numbered 9999999999, but there are"):
+        load_foreign(write(tmp_path, model.config, {**state_of(model), name: torch.zeros(1, 1)}))
+
+
+def test_tables_of_no_width(tmp_path: Path) -> None:
+    model = random_model(tiny_toy_config())
+    tables = {name: t[:, :0].clone() for name, t in state_of(model).items() if "rel_pos" in name}
+    with pytest.raises(CheckpointError, match="make no model: ZeroDivisionError"):
+        load_foreign(write(tmp_path, model.config, {**state_of(model), **tables}))
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.int64, torch.uint8, torch.float8_e4m3fn, torch.complex64, torch.bool]
+)
+def test_weights_of_a_type_that_is_no_models(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = random_model(tiny_toy_config())
+    state = state_of(model)
+    state["transformer.ln_f.weight"] = state["transformer.ln_f.weight"].to(dtype)
+    name = str(dtype).removeprefix("torch.")
+    with pytest.raises(CheckpointError, match=f"are not read: transformer.ln_f.weight is {name}$"):
+        load_foreign(write(tmp_path, model.config, state))
+    everything = {name: tensor.to(dtype) for name, tensor in state.items()}
+    with pytest.raises(CheckpointError, match=r"lm_head.weight is"):
+        load_foreign(write(tmp_path, model.config, everything))
+
+
+@pytest.mark.parametrize("instead", [True, False])
+def test_a_name_that_merely_fits_a_rule_is_unknown(tmp_path: Path, instead: bool) -> None:
+    """MindOCR's `norm1.gamma` has a rule of its own; `norm1.weight` fits that of the other tensors."""
+    model = random_model(tiny_toy_config())
+    state = authors_state(model.state_dict(), MINDOCR_NAMES)
+    right = "transformer.vision_tower_high.blocks.0.norm1.gamma"
+    other = right.replace("gamma", "weight")
+    state[other] = state.pop(right) if instead else state[right] + 1
+    folder = write(tmp_path, model.config, state)
+    message = f"1 unknown: {other}" + (f"; 1 missing: {right}" if instead else "")
+    with pytest.raises(CheckpointError, match=f"{message}$"):
+        load_foreign(folder)
+
+
+def test_a_vision_vocabulary_alone_says_what_it_is_for(tmp_path: Path) -> None:
+    random_model(tiny_toy_config()).model.vision_vocabulary.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"alone is no whole model; .*vary vocabulary graft"):
+        load_foreign(tmp_path)
+
+
+def test_a_file_of_our_format(tmp_path: Path) -> None:
+    model = random_model(tiny_toy_config())
+    model.save_pretrained(tmp_path)
+    source = open_source(tmp_path / "model.safetensors")
+    assert source.layout.name == "vary"
+    assert list(source.places) == list(model.state_dict())
 
 
 def test_unknown_layouts_name_those_that_are_known(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,22 @@ def test_what_differs_from_a_manifest_is_listed(folder: Path) -> None:
     assert str(Finding(FindingKind.MISSING, "a")) == "missing a"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 1, "files": {"a": {}}}', '{"format": 1}'])
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+def test_names_that_are_no_text(folder: Path) -> None:
+    (folder / "\udcff.txt").write_text("x")
+    write_manifest(folder)
+    assert check_manifest(folder) == []
+    (folder / "\udcff.txt").unlink()
+    assert [str(finding) for finding in check_manifest(folder)] == ["missing \udcff.txt"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[]", "{}", '{"format": 1, "files": {"a": {}}}', '{"format": 1}', "[" * 100_000),
+        '{"format": 1, "files": {"a": {"size": Infinity, "sha256": ""}}}',
+    ],
+)
 def test_what_is_no_manifest(folder: Path, content: str) -> None:
     (folder / "manifest.json").write_text(content, encoding="utf-8")
     with pytest.raises(CheckpointError, match="is no manifest"):
@@ -178,6 +194,28 @@ def test_damaged_files_differ(folder: Path, kind: str) -> None:
     assert statuses(report)["shapes"] == "differs"
     assert statuses(report)["fingerprint"] == "not checked"
     assert not report.ok
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[" * 100_000,
+        b"[]",
+        b'{"x": []}',
+        b'{"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, Infinity]}}',
+        b'{"x": {"dtype": "F32", "shape": [1e999], "data_offsets": [0, 4]}}',
+    ],
+)
+def test_headers_that_are_none(folder: Path, header: bytes) -> None:
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    assert "is no safetensors file" in details(check(folder), "shapes")
+
+
+def test_what_cannot_be_recorded_loses_no_other_check(folder: Path) -> None:
+    (folder / ".fingerprint.json.new").mkdir()
+    report = check(folder, record=True)
+    assert statuses(report) == {"shapes": "ok", "hashes": "recorded", "fingerprint": "not checked"}
+    assert "fingerprint.json: cannot be written" in details(report, "fingerprint")
 
 
 def test_tied_heads_and_statistics_are_known(nano: Path) -> None:

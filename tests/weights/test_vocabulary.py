@@ -49,6 +49,7 @@ def mindspore(model: VaryForConditionalGeneration, folder: Path) -> Path:
     convert(ours(model, folder / "ours"), folder / "ckpt", to="mindspore")
     (folder / "ckpt/config.json").unlink(missing_ok=True)
     settings = {"num_attention_heads": 4, "clip_config": {"num_attention_heads": 2}}
+    settings |= {"im_patch_token": 91, "im_start_token": 92, "im_end_token": 93}
     (folder / "ckpt/config.json").write_text(json.dumps(settings))
     return folder / "ckpt" / "vary_toy.ckpt"
 

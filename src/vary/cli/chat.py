@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import re
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,8 +41,6 @@ examples:
 """
 
 PROMPT = "> "
-# A terminal obeys these: what a page's text makes the model write must not.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -123,9 +119,10 @@ class _Session:
 
     def run(self) -> int:
         """Read and answer until the end of input; the exit code."""
-        _prepare_stdin(self.interactive)
+        console.prepare_stdin(self.interactive)
         if self.interactive:
             self._greet()
+        self._say_notes()
         while (line := self._next_line()) is not None:
             if line.strip().lower() in ("exit", "quit", "/exit", "/quit"):
                 break
@@ -148,6 +145,11 @@ class _Session:
         console.complain(
             f"{page.source}, page {page.index + 1}, with {name}; /help lists the commands, exit leaves"
         )
+
+    def _say_notes(self) -> None:
+        """What was odd about the file of the page."""
+        for note in self._chat.page.notes:
+            console.complain(f"{self._chat.page.source}: {note}")
 
     def _next_line(self) -> str | None:
         """What the user typed, or the next line of the input; None at its end."""
@@ -175,12 +177,12 @@ class _Session:
 
         def show(piece: str) -> None:
             nonlocal between
-            _write(between + piece)
+            console.write_answer(between + piece)
             between = ""
 
         turn = self._chat.ask(question, show)
         self._answers += 1
-        _write(between if turn.text.endswith("\n") else f"{between}\n")
+        console.write_answer(between if turn.text.endswith("\n") else f"{between}\n")
         if turn.message:
             self._fail(turn.message)
         if self.interactive:
@@ -213,16 +215,18 @@ class _Session:
         path = path.strip("'\"")
         if not path:
             raise console.UsageError("/image needs the path of an image or PDF")
-        source = str(Path(path).expanduser())
+        source = os.path.expanduser(path)
         self._chat.show(source)
         self._source = source
         console.complain(f"{source}, page 1; the history is empty")
+        self._say_notes()
 
     def _page(self, number: str) -> None:
         if not number.isdecimal():
             raise console.UsageError("/page needs the number of a page, counted from 1")
         self._chat.show(self._source, page=int(number))
         console.complain(f"{self._source}, page {int(number)}; the history is empty")
+        self._say_notes()
 
     def _task(self, rest: str) -> None:
         from vary.inputs.tasks import LANGUAGES, resolve_task
@@ -244,7 +248,7 @@ class _Session:
         path = path.strip("'\"")
         if not path:
             raise console.UsageError("/save needs the name of a .md, .txt or .json file")
-        wanted = Path(path).expanduser()
+        wanted = Path(os.path.expanduser(path))
         written = self._chat.save(wanted)
         taken = "" if written == wanted else f", because {wanted.name} was there already"
         console.complain(f"saved to {written}{taken}")
@@ -253,23 +257,3 @@ class _Session:
         commands, _, _ = EPILOG.partition("\nexamples:")
         sys.stderr.write(commands)
         sys.stderr.flush()
-
-
-def _prepare_stdin(interactive: bool) -> None:
-    """Piped questions are UTF-8, as answers are; a terminal keeps its own encoding, and has a history."""
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        if interactive:
-            sys.stdin.reconfigure(errors="replace")
-        else:
-            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
-    if interactive:
-        with contextlib.suppress(ImportError):
-            import readline  # noqa: F401 - gives `input` its history and editing
-
-
-def _write(text: str) -> None:
-    """Write a part of an answer at once."""
-    if sys.stdout.isatty():
-        text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
-    sys.stdout.write(text)
-    sys.stdout.flush()

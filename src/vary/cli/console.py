@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -30,13 +31,19 @@ __all__ = [
     "allow_network",
     "complain",
     "device_name",
+    "number",
     "positive_int",
     "positive_number",
+    "prepare_stdin",
     "prepare_streams",
     "progress_bar",
     "quiet_libraries",
     "sampling_options",
+    "share",
     "terminated_as_interrupt",
+    "whole_number",
+    "without_controls",
+    "write_answer",
 ]
 
 EXIT_OK = 0
@@ -56,17 +63,53 @@ class UsageError(VaryError):
     """The command line asks for something that does not fit together."""
 
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def without_controls(text: str) -> str:
+    """The text for a terminal, which obeys control characters: those of files and models must not act."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def complain(message: str) -> None:
     """Write one message to standard error."""
-    print(f"vary: {message}", file=sys.stderr, flush=True)
+    print(f"vary: {without_controls(message)}", file=sys.stderr, flush=True)
+
+
+def write_answer(text: str) -> None:
+    """Write a part of an answer to standard output at once."""
+    sys.stdout.write(without_controls(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
 
 
 def prepare_streams() -> None:
-    """Results are UTF-8 whatever the locale says; a message is never lost to a character it cannot show."""
+    """Results are UTF-8 whatever the locale says; a message is never lost to a character it cannot show.
+
+    A stream that was closed before the command began (`2>&-`) is an empty input, or takes messages and drops
+    them; a closed standard output fails where a result goes to it.
+    """
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY), encoding="utf-8")
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")  # refuses to write
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     if isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr.reconfigure(errors="backslashreplace")
+
+
+def prepare_stdin(interactive: bool) -> None:
+    """Piped questions are UTF-8, as answers are; a terminal keeps its own encoding, and has a history."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        if interactive:
+            sys.stdin.reconfigure(errors="replace")
+        else:
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+    if interactive:
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401 - gives `input` its history and editing
 
 
 _OFFLINE = "HF_HUB_OFFLINE"
@@ -264,7 +307,12 @@ def progress_bar(label: str, unit: str) -> Iterator[Progress | None]:
 
     scale = unit == "B"  # bytes are shown as kB, MB and GB
     with tqdm(
-        desc=label, unit=unit, unit_scale=scale, leave=False, file=sys.stderr, dynamic_ncols=True
+        desc=without_controls(label),
+        unit=unit,
+        unit_scale=scale,
+        leave=False,
+        file=sys.stderr,
+        dynamic_ncols=True,
     ) as bar:
 
         def advance(done: int, total: int | None) -> None:

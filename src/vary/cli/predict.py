@@ -114,6 +114,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="of the draws with do_sample, set anew for every answer (default: 0)",
     )
     add("--json", action="store_true", help="print one JSON object a line for each answer")
+    add("--password", metavar="TEXT", help="opens encrypted PDFs; other users of the machine may see it")
 
 
 def yes_or_no(text: str) -> bool:
@@ -132,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
         raise console.UsageError("--query is empty; say what to answer")
     settings = read_settings(_config(args.config_path))
     sources = expand_sources(args.image_dir)
-    several = len(sources) > 1 or _page_count(sources[0]) > 1
+    several = len(sources) > 1 or _page_count(sources[0], args.password) > 1
     if args.chat_mode and several:
         raise console.UsageError(
             f"--chat_mode True asks about one image, but {args.image_dir} has several; name one of them"
@@ -142,13 +143,15 @@ def run(args: argparse.Namespace) -> int:
     answers = _Answers(several=several, as_json=args.json)
     predictor: Predictor | None = None
     all_good = True
-    for page in _pages(sources):
+    for page in _pages(sources, args.password):
         if page is None:
             all_good = False
             continue
+        for note in page.notes:
+            console.complain(f"{page.source}: {note}")
         if predictor is None:  # only now: what is wrong with a file is said without waiting for the weights
             predictor = _load(args, settings)
-        conversation = predictor.conversation(page.image)
+        conversation = predictor.conversation(page)
         try:
             answers.ask(conversation, page, args.query)
             if args.chat_mode:
@@ -172,23 +175,23 @@ def _config(path: str | None) -> str | Path:
     return shipped
 
 
-def _page_count(source: Path) -> int:
+def _page_count(source: Path, password: str | None) -> int:
     from vary.inputs.pages import page_count
 
     try:
-        return page_count(source)
+        return page_count(source, password=password)
     except InputError:  # is said when its turn has come
         return 0
 
 
-def _pages(sources: list[Path]) -> Iterator[PageImage | None]:
+def _pages(sources: list[Path], password: str | None) -> Iterator[PageImage | None]:
     """Every page; None where one cannot be read, which is said."""
     from vary.inputs.page_image import PageFailure
     from vary.inputs.pages import open_pages
 
     for source in sources:
         try:
-            for page in open_pages(source):
+            for page in open_pages(source, password=password):
                 if isinstance(page, PageFailure):
                     console.complain(page.message)
                     yield None
@@ -219,6 +222,7 @@ def _load(args: argparse.Namespace, settings: Settings) -> Predictor:
 
 def _chat(conversation: Conversation, page: PageImage, answers: _Answers) -> bool:
     """Answer what is asked on standard input, until "exit", its end, or the end of the context (False)."""
+    console.prepare_stdin(sys.stdin.isatty())
     console.complain('go on asking, one query a line; "exit" ends')
     while True:
         if sys.stdin.isatty():
@@ -243,24 +247,19 @@ class _Answers:
         name = f"{page.source} page {page.index + 1}" if page.index else page.source
         if self.as_json:
             turn = conversation.ask(query)
-            _write(json.dumps(_as_dict(page, turn), ensure_ascii=False) + "\n")
+            console.write_answer(json.dumps(_as_dict(page, turn), ensure_ascii=False) + "\n")
         else:
-            _write(f"==> {name} <==\n" if self.several else "")
+            console.write_answer(f"==> {name} <==\n" if self.several else "")
             live = sys.stdout.isatty()
-            turn = conversation.ask(query, on_text=_write if live else None)
-            _write("" if live else turn.text)
-            _write("" if turn.text.endswith("\n") else "\n")
+            turn = conversation.ask(query, on_text=console.write_answer if live else None)
+            console.write_answer("" if live else turn.text)
+            console.write_answer("" if turn.text.endswith("\n") else "\n")
         if turn.message:
             console.complain(f"{name}: {turn.message}")
         console.complain(
             f"generated tokens: {turn.tokens}; total time: {turn.seconds:.2f} s; "
             f"speed: {_speed(turn):.2f} tokens/s"
         )
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 def _speed(turn: Turn) -> float:

@@ -121,7 +121,7 @@ def _format_of_ending(out: str | None) -> str:
     """The format that the ending of OUT stands for, where it names a file; else text."""
     if out is not None and not Path(out).is_dir():
         for name, suffix in SUFFIXES.items():
-            if out.endswith(suffix):
+            if out.lower().endswith(suffix):
                 return name
     return "text"
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vary.assets import default_checkpoint
 from vary.cli import console
+from vary.cli.checkpoints import find_checkpoint
 
 if TYPE_CHECKING:
     from vary.weights.grafts import Graft
@@ -40,7 +40,6 @@ examples:
   vary vocabulary graft --vocabulary vary-toy --clip vary-toy --text Llama-3.2-1B --dtype bfloat16 grafted
 """
 
-SHIPPED = "vary-nano"
 LAYOUTS = ("auto", "chatml", "own", "plain")
 """As in `vary.model.grafting`, which is too heavy to ask here; a test compares them."""
 
@@ -116,12 +115,12 @@ def run(args: argparse.Namespace) -> int:
         if args.action == "extract":
             from vary.weights.vocabulary import extract_vocabulary
 
-            _print_extraction(target, extract_vocabulary(_named(args.checkpoint), target))
+            _print_extraction(target, extract_vocabulary(find_checkpoint(args.checkpoint), target))
             return console.EXIT_OK
         from vary.weights.grafts import graft_checkpoint
 
         graft = graft_checkpoint(
-            _named(args.vocabulary),
+            find_checkpoint(args.vocabulary),
             args.text,
             target,
             clip=args.clip,
@@ -131,12 +130,6 @@ def run(args: argparse.Namespace) -> int:
         )
         _print_graft(target, graft)
     return console.EXIT_OK
-
-
-def _named(checkpoint: str) -> str | Path:
-    """The checkpoint, or the one that the package ships by its name."""
-    shipped = checkpoint == SHIPPED and not Path(checkpoint).exists()
-    return default_checkpoint() if shipped else checkpoint
 
 
 def _print_extraction(target: Path, done: Extraction) -> None:

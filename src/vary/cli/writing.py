@@ -33,7 +33,7 @@ def open_output(out: str | None, suffix: str, inputs: int) -> Write:
     Raises UsageError for one file and several inputs, OutputError for a place that cannot be written.
     """
     if out is None:
-        return _stdout_writer()
+        return _stdout_writer(suffix)
     target = Path(out)
     is_file = open_place(out, "-o", set(SUFFIXES.values()), inputs)
     folder = target.parent if is_file else target
@@ -53,7 +53,7 @@ def open_place(out: str, option: str, suffixes: Set[str], inputs: int) -> bool:
     The folder is made where it is missing, and tried.  Raises as `open_output` does.
     """
     target = Path(out)
-    is_file = target.suffix in suffixes and not target.is_dir() and not out.endswith(("/", os.sep))
+    is_file = target.suffix.lower() in suffixes and not target.is_dir() and not out.endswith(("/", os.sep))
     if is_file and inputs > 1:
         raise UsageError(
             f"{option} {out} is one file for {inputs} inputs: name a folder, or put a / behind the name"
@@ -68,13 +68,13 @@ def open_place(out: str, option: str, suffixes: Set[str], inputs: int) -> bool:
     return is_file
 
 
-def _stdout_writer() -> Write:
+def _stdout_writer(suffix: str) -> Write:
     """Documents one after another, a blank line between them (JSON: one document a line)."""
     first = True
 
     def write(source: Path, text: str) -> None:
         nonlocal first
-        if not (first or text.startswith("{")):
+        if not first and suffix != SUFFIXES["json"]:
             sys.stdout.write("\n")
         first = False
         sys.stdout.write(text)

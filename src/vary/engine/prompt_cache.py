@@ -68,9 +68,10 @@ class PromptCache:
             if length == 0 or self.cache.get_seq_length() != length:
                 self.clear()
             return
+        # The ids first: if this is interrupted, layers hold more than they say, which the next `cut` mends.
+        del self.ids[length:]
         for layer in layers:
             layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]
-        del self.ids[length:]
 
     def read(self, ids: Sequence[int]) -> None:
         """Reads a part of a prompt behind what is there, in chunks, and the images in their places."""

@@ -17,6 +17,9 @@ from vary.errors import VaryError
 
 __all__ = ["LogProbRecorder", "Sampling"]
 
+SMALLEST_TEMPERATURE, SMALLEST_PENALTY = 1e-4, 1e-20
+"""Smaller ones are taken for these: they choose the same tokens, and divided scores stay finite."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -52,10 +55,11 @@ class Sampling:
             or not 0 < self.repetition_penalty < float("inf")
             or self.num_beams < 1
             or self.no_repeat_ngram_size < 0
+            or not -(2**63) <= (self.seed or 0) < 2**64
         ):
             raise VaryError(
                 f"{self}: expected temperature, top_k and no_repeat_ngram_size of at least 0, top_p above 0 "
-                "and at most 1, repetition_penalty above 0, num_beams of at least 1"
+                "and at most 1, repetition_penalty above 0, num_beams of at least 1, a seed of 64 bits"
             )
 
     @property
@@ -81,7 +85,8 @@ class Sampling:
         if self.num_beams > 1:
             options |= {"early_stopping": False, "length_penalty": 1.0}
         if self.temperature > 0:
-            options |= {"temperature": float(self.temperature), "top_k": self.top_k, "top_p": self.top_p}
+            temperature = max(float(self.temperature), SMALLEST_TEMPERATURE)
+            options |= {"temperature": temperature, "top_k": self.top_k, "top_p": self.top_p}
         return options
 
     def processors(self, attention_mask: Tensor) -> LogitsProcessorList:
@@ -89,7 +94,8 @@ class Sampling:
         chosen: list[LogitsProcessor] = []
         if self.repetition_penalty != 1:
             padding = (attention_mask != 0).int().argmax(dim=1).repeat_interleave(self.num_beams)
-            chosen.append(RepetitionPenaltyLogitsProcessor(float(self.repetition_penalty), padding))
+            penalty = max(float(self.repetition_penalty), SMALLEST_PENALTY)
+            chosen.append(RepetitionPenaltyLogitsProcessor(penalty, padding))
         if self.no_repeat_ngram_size:
             chosen.append(NoRepeatNGramLogitsProcessor(self.no_repeat_ngram_size))
         return LogitsProcessorList(chosen)

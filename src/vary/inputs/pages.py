@@ -222,7 +222,7 @@ def _about_folder(folder: Path, name: str) -> str:
     if not os.access(folder, os.R_OK | os.X_OK):
         return f"{name}: the folder may not be read (permission denied); change its permissions"
     if _files_in(folder):
-        return f"{name}: this is a folder, expected one file; expand_sources lists the files in it"
+        return f"{name}: this is a folder, expected one file; name one of the files in it"
     return f"{name}: the folder holds no file that can be read, expected {SUPPORTED}"
 
 

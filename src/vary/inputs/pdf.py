@@ -122,7 +122,7 @@ class PdfFile:
             if code == raw.FPDF_ERR_PASSWORD and password is None:
                 found = (
                     "the PDF file is encrypted and needs a password; give it "
-                    "(password=...), or save a copy without"
+                    "(--password, in Python password=...), or save a copy without"
                 )
             elif code == raw.FPDF_ERR_PASSWORD:
                 found = (

@@ -14,7 +14,16 @@ from types import MappingProxyType
 
 from vary.errors import TaskError
 
-__all__ = ["LANGUAGES", "TASKS", "ResolvedTask", "Subject", "Task", "resolve_task", "task_of_prompt"]
+__all__ = [
+    "LANGUAGES",
+    "TASKS",
+    "ResolvedTask",
+    "Subject",
+    "Task",
+    "check_prompt",
+    "resolve_task",
+    "task_of_prompt",
+]
 
 LANGUAGES = ("en", "zh")
 FREE_PROMPT = "ask"
@@ -124,9 +133,10 @@ def resolve_task(
     they are, the subject put at `{}` where one stands in them; an empty one asks without words.
 
     Raises `TaskError` when the checkpoint does not know the task (the message lists those it knows), when a
-    subject is missing or not wanted, or when the language is unknown.
+    subject is missing or not wanted, when the prompt is no text, or when the language is unknown.
     """
     known = tuple(known_tasks)
+    check_prompt(prompt or "")
     subject = prompt.strip() if prompt else ""
     if language not in LANGUAGES:
         raise TaskError(
@@ -143,6 +153,13 @@ def resolve_task(
     task, own = TASKS[name], (prompts or {}).get(name)
     asked = _prompt(task, language, subject) if own is None else _own_prompt(task, own, subject)
     return ResolvedTask(name, asked, subject)
+
+
+def check_prompt(prompt: str) -> None:
+    """Raises `TaskError` for a lone surrogate, which is what becomes of bytes that are no UTF-8."""
+    for place, character in enumerate(prompt, start=1):
+        if "\ud800" <= character <= "\udfff":
+            raise TaskError(f"character {place} of the prompt is none that UTF-8 has; write the prompt anew")
 
 
 def task_of_prompt(prompt: str) -> str | None:

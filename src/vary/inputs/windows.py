@@ -361,11 +361,12 @@ def whole_window(image: Image.Image | NDArray[np.uint8], *, text: bool = True) -
     if page.ndim == 2:
         page = np.repeat(page[:, :, None], 3, axis=2)
     height, width = page.shape[:2]
-    gray = _gray(image)
     if text:
+        gray = _gray(image)
         blank = not find_lines(gray).lines and not _shows_picture(gray)
     else:
-        blank = int(gray.max()) - int(gray.min()) < PICTURE_CONTRAST
+        # Each colour by itself: red and green may be the same gray.
+        blank = bool((np.ptp(page[..., :3], axis=(0, 1)) < PICTURE_CONTRAST).all())
     corners: Polygon = ((0.0, 0.0), (float(width), 0.0), (float(width), float(height)), (0.0, float(height)))
     return PageWindows([] if blank else [Window(page, corners, 0, 0)], blank=blank, skew=0.0)
 

@@ -21,6 +21,7 @@ from vary.model.configuration import VaryConfig
 from vary.reader import Reader
 from vary.weights.loading import load_checkpoint, resolve_checkpoint
 from vary.weights.processors import TIKTOKEN
+from vary.weights.sources import is_ours
 from vary.weights.store import find
 
 __all__ = ["CHECKED", "Predictor", "check_model", "sampling"]
@@ -231,6 +232,8 @@ def _named_vocabulary(settings: Settings, checkpoint: Path) -> Path | None:
         return None
     found = find_path(settings.vocab_file, settings.source)
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    if is_ours(checkpoint) and (folder / "tokenizer.json").is_file():
+        return None
     if found is None and not any((folder / name).is_file() for name in (TIKTOKEN, "tokenizer.json")):
         raise CheckpointError(
             f"{settings.source}: vocab_file is {settings.vocab_file}, and there is no such file, and no "

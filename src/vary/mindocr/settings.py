@@ -315,6 +315,6 @@ def find_path(text: str, source: Path) -> Path | None:
 
     MindOCR knows only the first two.  Returns None where nothing is there.
     """
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     places = [path] if path.is_absolute() else [path, source.parent / path]
     return next((place for place in places if place.exists()), None)

@@ -17,7 +17,7 @@ from vary.errors import CheckpointError
 from vary.model.chat_templates import CHAT_TEMPLATES
 from vary.model.configuration import VaryConfig
 from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS, VaryImageProcessor
-from vary.model.loading import quiet_library
+from vary.model.loading import quiet_library, why
 from vary.model.processing import VaryProcessor
 from vary.model.tokenization import IMAGE_END_TOKEN, IMAGE_START_TOKEN, IMAGE_TOKEN
 from vary.model.vocabulary_folder import fitted_image_processor, load_image_processor, read_config
@@ -101,7 +101,7 @@ def load_text_tokenizer(folder: str | PathLike[str]) -> PreTrainedTokenizerBase 
         with quiet_library():
             return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the library and its backends raise anything for files that they cannot read
-        raise CheckpointError(f"{folder}: the tokenizer cannot be loaded ({error})") from error
+        raise CheckpointError(f"{folder}: the tokenizer cannot be loaded ({why(error)})") from error
 
 
 def graft_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:

@@ -8,15 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from transformers import GenerationConfig
 from transformers.utils import logging as library_logging
 
 from vary.errors import CheckpointError
 from vary.model.modeling import VaryForConditionalGeneration
 
-__all__ = ["check_loaded", "load_model", "quiet_library"]
+__all__ = ["LIBRARY_ERRORS", "check_loaded", "load_model", "quiet_library", "why"]
 
 LISTED = 8
+LIBRARY_ERRORS = (
+    *(OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError),
+    *(SafetensorError, StrictDataclassError),
+)
+"""What the library and its networks raise for files and values that they cannot use."""
 
 
 def load_model(
@@ -46,8 +53,10 @@ def load_model(
             model, info = VaryForConditionalGeneration.from_pretrained(
                 folder, dtype=dtype or "auto", local_files_only=True, **options
             )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder}: not a checkpoint that vary can load ({error})") from error
+            if (folder / "generation_config.json").is_file():  # the library passes over one that is broken
+                model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    except LIBRARY_ERRORS as error:
+        raise CheckpointError(f"{folder}: not a checkpoint that vary can load ({why(error)})") from error
     check_loaded(folder, info)
     return model
 
@@ -65,6 +74,14 @@ def quiet_library() -> Iterator[None]:
         library_logging.set_verbosity(verbosity)
         if bars:
             library_logging.enable_progress_bar()
+
+
+def why(error: Exception) -> str:
+    """What the library says of something that it did not load, but for its advice to run foreign code."""
+    if "trust_remote_code" in str(error):
+        return "it brings code of its own, which is never run"
+    says = isinstance(error, OSError | ValueError | TypeError | SafetensorError | StrictDataclassError)
+    return str(error) if says else f"{type(error).__name__}: {error}"
 
 
 def check_loaded(source: Path | str, info: Mapping[str, Any]) -> None:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -27,7 +25,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 
 from vary.errors import CheckpointError
 from vary.model.configuration import VaryConfig, VisionVocabularyConfig
-from vary.model.loading import check_loaded, quiet_library
+from vary.model.loading import LIBRARY_ERRORS, check_loaded, quiet_library, why
 from vary.model.modeling import VaryForConditionalGeneration, VaryModel
 from vary.model.vision_vocabulary import VisionVocabulary
 from vary.model.vocabulary_folder import load_vision_vocabulary, read_config, read_subset
@@ -51,15 +49,6 @@ CLIP_PREFIX = "model.clip."
 """In front of the names of the CLIP branch in a whole checkpoint of ours."""
 BESIDE_CLIP = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
 """What the whole of CLIP has beside its vision model."""
-LOADING_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    RuntimeError,
-    SafetensorError,
-    StrictDataclassError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +89,8 @@ def _load_language(folder: Path, dtype: torch.dtype | None) -> PreTrainedModel:
     try:
         with quiet_library():
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except LOADING_ERRORS as error:
-        raise CheckpointError(f"{folder}: Transformers cannot read its config.json ({error})") from error
+    except LIBRARY_ERRORS as error:
+        raise CheckpointError(f"{folder}: Transformers cannot read its config.json ({why(error)})") from error
     if getattr(config, "quantization_config", None) is not None:
         raise CheckpointError(f"{folder}: its weights are quantized; give the model as it was before")
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
@@ -119,8 +108,8 @@ def _load_language(folder: Path, dtype: torch.dtype | None) -> PreTrainedModel:
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
             )
-    except LOADING_ERRORS as error:
-        raise CheckpointError(f"{folder}: no language model that can be loaded ({error})") from error
+    except LIBRARY_ERRORS as error:
+        raise CheckpointError(f"{folder}: no language model that can be loaded ({why(error)})") from error
     check_loaded(folder, info)
     return model
 
@@ -219,8 +208,8 @@ def _load_clip(folder: Path, dtype: torch.dtype) -> CLIPVisionModel:
                 )
             else:
                 model, info = CLIPVisionModel.from_pretrained(folder, local_files_only=True, **options)
-    except LOADING_ERRORS as error:
-        raise CheckpointError(f"{folder}: no CLIP that can be loaded ({error})") from error
+    except LIBRARY_ERRORS as error:
+        raise CheckpointError(f"{folder}: no CLIP that can be loaded ({why(error)})") from error
     unexpected = {name for name in info["unexpected_keys"] if not name.startswith(BESIDE_CLIP)}
     check_loaded(folder, {**info, "unexpected_keys": unexpected})
     return model

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoImageProcessor
@@ -21,7 +20,7 @@ from transformers import AutoImageProcessor
 from vary.errors import CheckpointError
 from vary.model.configuration import VaryConfig, VisionVocabularyConfig
 from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS, VaryImageProcessor
-from vary.model.loading import check_loaded, quiet_library
+from vary.model.loading import LIBRARY_ERRORS, check_loaded, quiet_library, why
 from vary.model.vision_vocabulary import VisionVocabulary
 
 __all__ = [
@@ -85,8 +84,8 @@ def load_image_processor(folder: str | PathLike[str]) -> VaryImageProcessor | No
         return None
     try:
         return VaryImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{folder}: the image processor cannot be loaded ({error})") from error
+    except LIBRARY_ERRORS as error:
+        raise CheckpointError(f"{folder}: the image processor cannot be loaded ({why(error)})") from error
 
 
 def fitted_image_processor(
@@ -151,7 +150,7 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
         )
     try:
         settings = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(f"{folder / name} cannot be read ({reason})") from error
     if not isinstance(settings, dict):
@@ -171,8 +170,8 @@ def vision_vocabulary_config(folder: Path, settings: Mapping[str, Any]) -> Visio
             return VisionVocabularyConfig.from_dict(dict(settings))
         if kind == VaryConfig.model_type and "text_config" in settings:
             return VaryConfig.from_dict(dict(settings)).vision_vocabulary_config
-    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
-        raise CheckpointError(f"{folder}: config.json makes no vision vocabulary ({error})") from error
+    except LIBRARY_ERRORS as error:
+        raise CheckpointError(f"{folder}: config.json makes no vision vocabulary ({why(error)})") from error
     raise CheckpointError(
         f"{folder}: its model_type is {kind!r}, and no vision vocabulary is stored there in our format; "
         "take it out of a checkpoint of another format with `vary vocabulary extract`"
@@ -192,6 +191,8 @@ def read_subset(folder: Path, prefix: str) -> dict[str, Tensor]:
         if index.is_file():
             places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             files = sorted({file for name, file in places.items() if name.startswith(prefix)})
+            if outside := [file for file in files if Path(file).name != file]:
+                raise CheckpointError(f"{index} names files outside its folder: {', '.join(outside)}")
         else:
             files = ["model.safetensors"]
         tensors: dict[str, Tensor] = {}

@@ -35,10 +35,11 @@ def write_new_bytes(path: Path, content: bytes) -> Path:
         target = _reserve(path)
         made.append(target)
         os.replace(temporary, target)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name with a null byte in it is a ValueError
         for leftover in made:
             leftover.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path}: cannot be written ({reason})") from error
     return target
 
 

@@ -7,6 +7,7 @@ document) are written for those who read the JSON without vary; reading takes th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any, TypeVar
@@ -28,6 +29,8 @@ __all__ = ["document_from_dict", "document_to_dict", "dumps", "json_schema", "lo
 
 _Item = TypeVar("_Item")
 _NUMBER = (int, float)
+_CONTROLS = re.compile("[\x7f-\x9f]")
+"""Terminals obey them as well, and JSON escapes only those before the blank."""
 _JSON = (str, int, float, bool, list, dict, None)
 
 
@@ -46,7 +49,7 @@ def dumps(document: Document, *, indent: int | None = 2) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError:  # a lone surrogate, which only an escape can carry
         text = json.dumps(content, ensure_ascii=True, indent=indent, allow_nan=False)
-    return text
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def loads(text: str | bytes) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from vary.errors import OutputError
 
 __all__ = ["render_transcript"]
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""A terminal that shows the file would obey them; only JSON, which escapes most, has them."""
 
 
 def render_transcript(conversation: Mapping[str, Any], path: Path) -> str:
@@ -37,7 +41,7 @@ def _text(conversation: Mapping[str, Any]) -> str:
         parts += [f"> {line}" for line in turn["question"].splitlines()]
         parts += [turn["text"].rstrip("\n")]
         parts += [f"[{turn['message']}]"] * bool(turn["message"]) + [""]
-    return "\n".join(parts).rstrip("\n") + "\n"
+    return _CONTROLS.sub("", "\n".join(parts).rstrip("\n") + "\n")
 
 
 def _markdown(conversation: Mapping[str, Any]) -> str:
@@ -46,7 +50,7 @@ def _markdown(conversation: Mapping[str, Any]) -> str:
     for turn in conversation["turns"]:
         parts += ["## " + " ".join(turn["question"].split()), turn["text"].strip("\n")]
         parts += [f"*{turn['message']}*"] * bool(turn["message"])
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return _CONTROLS.sub("", "\n\n".join(part for part in parts if part) + "\n")
 
 
 def _heading(conversation: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ convert("vary-toy", "ms", to="mindspore")             MindOCR's .ckpt
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,23 +18,40 @@ import torch
 
 from vary import __version__
 from vary.errors import CheckpointError
-from vary.weights.files import read_json
-from vary.weights.folders import new_folder
-from vary.weights.layouts import OURS, Layout
+from vary.weights.files import read_json, read_text, write_json, write_text
+from vary.weights.folders import copy_file, new_folder
+from vary.weights.layouts import OURS, Layout, find_family
 from vary.weights.loading import as_dtype, build_generation_config
 from vary.weights.manifest import write_manifest
-from vary.weights.processors import TIKTOKEN, build_processor, find_tokenizer
-from vary.weights.sources import CONFIG, Source, open_source
+from vary.weights.processors import (
+    FAST,
+    TIKTOKEN,
+    VOCABULARY,
+    build_processor,
+    copy_tokenizer,
+    find_tokenizer,
+    tokenizer_files,
+)
+from vary.weights.sources import CONFIG, ORIGIN, Source, open_source
 from vary.weights.their_settings import TARGETS, choose_layout, their_settings
-from vary.weights.writing import Cast, write_mindspore_file, write_pytorch_file, write_shards
+from vary.weights.writing import (
+    Cast,
+    write_mindspore_file,
+    write_pytorch_files,
+    write_safetensors_files,
+    write_training_file,
+)
 
 __all__ = ["ORIGIN", "Report", "convert"]
 
-ORIGIN = "conversion.json"
-"""What a checkpoint of ours was made from: the layout and the `config.json`, for the way back."""
 SHARD_BYTES = 10**9
 KEPT = ("*.tiktoken", "vocab.json", "merges.txt", "added_tokens.json", "LICENSE*", "NOTICE*")
 """Files of a checkpoint that go along whatever the format: what a tokenizer is made from, licences."""
+BESIDE = (
+    *("tokenizer_config.json", "special_tokens_map.json"),
+    *("generation_config.json", "preprocessor_config.json"),
+)
+"""Small files of other formats that ours have too, with another content: remembered for the way back."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 OTHER_FILES = ("generation_config.json",)
 PROCESSOR_FILES = ("processor_config.json", "chat_template.jinja", "additional_chat_templates")
@@ -87,7 +103,8 @@ def convert(
         dtype: of the weights; None keeps the source's.
         tokenizer: the tokenizer's file or folder, where it does not lie beside the weights.
         settings: keys of the source's `config.json` that win over it.
-        shard_bytes: size of a weights file of ours, and so of what is in memory at a time.
+        shard_bytes: largest weights file, and so about half of what is in memory at a time; MindSpore's file
+            is written tensor by tensor in any case.
         progress: called with the bytes that are written, and with how many there are.
 
     Raises:
@@ -109,9 +126,11 @@ def convert(
         dtypes=(_name(opened.dtype), _name(cast.dtype or opened.dtype)),
         left_out=opened.left_out,
     )
+    _set_type(opened, cast)
     with new_folder(Path(target), needed=needed) as folder:
-        _write_weights(folder, opened, layout, origin, cast, shard_bytes, _counted(progress, needed))
+        # First what is small, and may be wrong.
         _write_companions(folder, opened, layout, origin, tokenizer, report)
+        _write_weights(folder, opened, layout, origin, cast, shard_bytes, _counted(progress, needed))
         if layout is OURS:
             write_manifest(folder)
         report.files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
@@ -128,17 +147,15 @@ def _write_weights(
     shard_bytes: int,
     advance: Callable[[int], None],
 ) -> None:
-    if layout is OURS:
-        write_shards(folder, source, cast, shard_bytes, advance)
-    elif layout.name == "mindocr":
+    head = bool(origin.get("has_head", True))
+    if layout.name == "mindocr":
         write_mindspore_file(folder / "vary_toy.ckpt", source, layout, cast, advance)
-    elif layout.name.startswith("got"):
-        write_shards(folder, source, cast, shard_bytes, advance, layout=layout)
+    elif layout.name == "vary-tiny-600k":
+        write_training_file(folder / "checkpoint.pth", source, layout, cast, advance, tied_head=head)
+    elif layout is OURS or layout.name.startswith("got"):
+        write_safetensors_files(folder, source, cast, shard_bytes, advance, layout=layout)
     else:
-        nested = layout.name == "vary-tiny-600k"
-        name = "checkpoint.pth" if nested else "pytorch_model.bin"
-        head = bool(origin.get("has_head", True))
-        write_pytorch_file(folder / name, source, layout, cast, advance, nested=nested, tied_head=head)
+        write_pytorch_files(folder, source, layout, cast, shard_bytes, advance, tied_head=head)
 
 
 def _write_companions(
@@ -150,40 +167,64 @@ def _write_companions(
     report: Report,
 ) -> None:
     """Everything beside the weights: configuration, tokenizer, processor, licences, origin."""
+    family = layout.family or source.layout.family or find_family(origin.get("layout"))
+    if family is None and tokenizer is not None:
+        raise CheckpointError(
+            f"{source.path} is in our format and was not converted from another, so how its prompts are "
+            "written is not known; leave --tokenizer out"
+        )
+    file = None if family is None else find_tokenizer(family, source.folder, tokenizer)
+    if file is not None and (layout is not OURS or file.name != FAST):
+        copy_tokenizer(file, folder)
     _copy(source.folder, folder, KEPT)
     if layout is not OURS:
-        settings = their_settings(layout, source.config, origin.get("config") or {})
-        if layout.architecture is not None or origin.get("config") or layout.name == "mindocr":
-            _write_json(folder / CONFIG, settings)
-        if layout.family is not None and find_tokenizer(layout.family, folder) is None:
+        _write_their_settings(folder, source, layout, origin)
+        if file is None or file.name == FAST:
             _copy(source.folder, folder, TOKENIZER_FILES)
-        return
+    else:
+        _write_our_settings(folder, source, origin)
+        if family is not None and file is not None and (source.layout is not OURS or tokenizer is not None):
+            build_processor(family, source.config, source.folder, file).save_pretrained(folder)
+    if not any((folder / name).is_file() for name in (FAST, TIKTOKEN, VOCABULARY)):
+        wanted = "a tokenizer" if family is None else tokenizer_files(family)
+        report.notes.append(
+            "no tokenizer beside the weights: tokenizer and processor are left out, so this checkpoint does "
+            f"not read yet; convert again with {wanted} in place, or with --tokenizer"
+        )
+
+
+def _write_our_settings(folder: Path, source: Source, origin: Mapping[str, Any]) -> None:
     source.config.save_pretrained(folder)
     if source.layout is OURS:
         _copy(source.folder, folder, (*TOKENIZER_FILES, *PROCESSOR_FILES, *OTHER_FILES, ORIGIN))
         return
     build_generation_config(source.layout, source.config).save_pretrained(folder)
-    _write_json(folder / ORIGIN, origin)
-    family = source.layout.family
-    assert family is not None, "every format but ours has a family"
-    file = find_tokenizer(family, source.folder, tokenizer)
-    if file is None:
-        wanted = TIKTOKEN if family.tokenizer == "qwen" else "vocab.json and merges.txt"
-        report.notes.append(
-            f"no tokenizer beside the weights: tokenizer and processor are left out, so this checkpoint does "
-            f"not read yet; convert again with {wanted} in place, or with --tokenizer"
-        )
-        return
-    build_processor(family, source.config, source.folder, file).save_pretrained(folder)
-    if file.suffix == ".tiktoken" and not (folder / TIKTOKEN).exists():
-        shutil.copyfile(file, folder / TIKTOKEN)
+    write_json(folder / ORIGIN, origin)
+
+
+def _write_their_settings(folder: Path, source: Source, layout: Layout, origin: Mapping[str, Any]) -> None:
+    """`config.json` where the format has one, and what lay beside it when the checkpoint was theirs."""
+    dtype = _name(source.config.dtype)
+    original = origin.get("config") or {}
+    if layout.architecture is not None or original or layout.name == "mindocr":
+        changed = None if dtype == origin.get("dtype") else dtype
+        write_json(folder / CONFIG, their_settings(layout, source.config, original, dtype=changed))
+    beside = origin.get("beside", {}) if layout.name == origin.get("layout") else {}
+    for name in BESIDE:
+        if isinstance(beside.get(name), str):
+            write_text(folder / name, beside[name])
 
 
 def _origin(source: Source) -> dict[str, Any]:
     """What to remember of the source for the way back, or what it remembers itself."""
     if source.layout is OURS:
         path = source.folder / ORIGIN
-        return read_json(path) if path.is_file() else {}
+        origin = read_json(path) if path.is_file() else {}
+        if not all(isinstance(origin.get(key, {}), dict) for key in ("config", "beside")):
+            raise CheckpointError(
+                f"{path} is no record of a conversion; remove it, and all of it is told anew"
+            )
+        return origin
     return {
         "vary_version": __version__,
         "layout": source.layout.name,
@@ -192,6 +233,7 @@ def _origin(source: Source) -> dict[str, Any]:
         "has_head": _has_head(source),
         "left_out": list(source.left_out),
         "config": dict(source.settings),
+        "beside": {name: read_text(path) for name in BESIDE if (path := source.folder / name).is_file()},
     }
 
 
@@ -200,17 +242,23 @@ def _has_head(source: Source) -> bool:
     return place is not None and place.name in source.tensors.info
 
 
+def _set_type(source: Source, cast: Cast) -> None:
+    """Has the configuration say the type that is written, since that is the one that will be loaded."""
+    config = source.config
+    parts = (config.text_config, config.vision_vocabulary_config, config.clip_config)
+    config.dtype = cast.dtype or as_dtype(config.dtype) or source.dtype
+    for part in parts:
+        if getattr(part, "dtype", None) is not None:
+            part.dtype = config.dtype
+
+
 def _copy(source: Path, target: Path, patterns: tuple[str, ...]) -> None:
     for pattern in patterns:
         for path in sorted(source.glob(pattern)):
             if path.is_dir():
-                shutil.copytree(path, target / path.name, dirs_exist_ok=True)
+                shutil.copytree(path, target / path.name, dirs_exist_ok=True, copy_function=copy_file)
             elif not (target / path.name).exists():
-                shutil.copyfile(path, target / path.name)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+                copy_file(path, target / path.name)
 
 
 def _counted(progress: Progress | None, total: int) -> Callable[[int], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,16 @@ from torch import Tensor
 from vary.errors import CheckpointError
 from vary.weights.mindspore_files import MindSporeFile
 
-__all__ = ["TensorFiles", "TensorInfo", "checkpoint_files", "read_json"]
+__all__ = [
+    "JSON_ERRORS",
+    "TensorFiles",
+    "TensorInfo",
+    "checkpoint_files",
+    "read_json",
+    "read_text",
+    "write_json",
+    "write_text",
+]
 
 # In this order: a file for everything, or the index of several.
 FILE_NAMES = (
@@ -30,6 +40,9 @@ OTHER_ENDINGS = (".ckpt", ".pth", ".pt", ".bin", ".safetensors")
 NESTED = ("model", "state_dict")
 """Where training frameworks put the state dict in a file that holds an optimizer too."""
 ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
+SHARD = re.compile(r"(.+)-\d+-of-\d+(\.\w+)")
+OBJECT = re.compile(r"GLOBAL (\S+)")
+"""How torch names an object that is no tensor; around it stands advice to load it all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +121,34 @@ class TensorFiles:
         return tensors
 
 
+JSON_ERRORS = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What comes of reading a JSON file whose values are others than expected."""
+
+
+def read_text(path: Path) -> str:
+    """A file of text.
+
+    Raises:
+        CheckpointError: if it is missing, or no text.
+    """
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is no UTF-8 text ({error}); fetch it again") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file of text; what a string may hold but UTF-8 cannot, such as a strange name, is escaped."""
+    path.write_bytes(text.encode(errors="backslashreplace"))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON object; escapes of `write_text` are JSON's too."""
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object.
 
@@ -161,6 +202,11 @@ def _only_file(folder: Path) -> Path:
             f"{folder} holds no weights; expected one of {', '.join(FILE_NAMES)}, or one file ending in "
             f"{', '.join(OTHER_ENDINGS)}"
         )
+    if shard := SHARD.fullmatch(found[0].name):
+        index = f"{shard[1]}{shard[2]}.index.json"
+        raise CheckpointError(
+            f"{folder} holds {found[0].name}, but no {index} that lists its parts; fetch it"
+        )
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise CheckpointError(f"{folder} holds several files of weights ({names}); name the one to take")
@@ -194,16 +240,28 @@ def _read_pytorch(path: Path, *, mapped: bool) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # the unpickler raises anything at all on a broken file
-        reason = str(error).strip().split("\n")[0]
-        raise CheckpointError(
-            f"{path} is no PyTorch file of plain tensors ({type(error).__name__}: {reason}); fetch it again"
-        ) from error
+        raise CheckpointError(f"{path} is no PyTorch file of plain tensors ({_reason(error)})") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, but tensors by name are expected")
     for key in NESTED:
         if isinstance(inner := content.get(key), dict):
             content = inner
             break
-    if wrong := [str(name) for name, value in content.items() if not isinstance(value, Tensor)]:
-        raise CheckpointError(f"{path} holds more than tensors: {', '.join(wrong)}")
+    if wrong := [str(name) for name, value in content.items() if not _is_plain(value)]:
+        raise CheckpointError(f"{path} holds more than plain tensors: {', '.join(wrong)}")
     return dict(content)
+
+
+def _reason(error: Exception) -> str:
+    """Why a PyTorch file was not loaded, without the library's advice to run what is in it."""
+    if (found := OBJECT.search(str(error))) is not None:
+        return f"it holds {found[1]}, which is never loaded; save the tensors alone"
+    if "weights_only" in str(error):
+        return "it is something else, or damaged; fetch it again"
+    first = str(error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {first}; fetch it again"
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor of numbers side by side, neither sparse nor quantized."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized

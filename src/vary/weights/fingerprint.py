@@ -23,6 +23,7 @@ from vary import __version__
 from vary.errors import CheckpointError
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
+from vary.weights.files import JSON_ERRORS, write_json
 
 __all__ = [
     "TOLERANCES",
@@ -237,7 +238,7 @@ def write_fingerprint(path: Path, fingerprint: Fingerprint) -> None:
     content = {"format": FORMAT, "vary": __version__, **asdict(fingerprint)}
     draft = path.with_name(f".{path.name}.new")
     try:
-        draft.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        write_json(draft, content)
         draft.replace(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from error
@@ -267,5 +268,5 @@ def read_fingerprint(path: Path) -> Fingerprint:
         return Fingerprint(**content)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except JSON_ERRORS as error:
         raise CheckpointError(f"{path}: is no fingerprint ({type(error).__name__}: {error})") from error

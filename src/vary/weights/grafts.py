@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -19,7 +18,7 @@ from vary.model.loading import quiet_library
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.part_sources import CLIP_PREFIX
 from vary.model.parts import from_parts
-from vary.weights.files import read_json
+from vary.weights.files import read_json, write_json
 from vary.weights.folders import check_new, new_folder
 from vary.weights.loading import as_dtype, resolve_checkpoint
 from vary.weights.manifest import write_manifest
@@ -123,8 +122,7 @@ def graft_checkpoint(
             model.save_pretrained(folder, max_shard_size=SHARD_SIZE)
         if processor is not None:
             processor.save_pretrained(folder)
-        text_of_origin = json.dumps(origin, ensure_ascii=False, indent=2) + "\n"
-        (folder / ORIGIN).write_text(text_of_origin, encoding="utf-8")
+        write_json(folder / ORIGIN, origin)
         write_manifest(folder)
         files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()}
     config = model.config

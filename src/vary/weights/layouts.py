@@ -25,7 +25,7 @@ from vary.weights.names import (
 )
 from vary.weights.sizes import Sizes, clip_sizes, vision_vocabulary_sizes
 
-__all__ = ["LAYOUTS", "OURS", "Family", "Layout", "find_layout"]
+__all__ = ["LAYOUTS", "OURS", "Family", "Layout", "find_family", "find_layout"]
 
 Settings = Mapping[str, Any]
 
@@ -313,6 +313,11 @@ def find_layout(names: Collection[str]) -> Layout:
     some = ", ".join(sorted(names)[:5]) or "no tensors at all"
     known = "; ".join(f"{layout.title}, with {layout.landmark}" for layout in LAYOUTS)
     raise CheckpointError(f"unknown parameter names ({some}, ...); expected {known}")
+
+
+def find_family(name: object) -> Family | None:
+    """What the checkpoints of a layout are read with, by its name; None for ours and for any other name."""
+    return next((layout.family for layout in LAYOUTS if layout.name == name), None)
 
 
 def _integer(settings: Settings, name: str) -> int:

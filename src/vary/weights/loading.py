@@ -12,12 +12,13 @@ from transformers import GenerationConfig
 
 from vary.errors import CheckpointError
 from vary.model.configuration import VaryConfig
-from vary.model.loading import load_model, quiet_library
+from vary.model.loading import LIBRARY_ERRORS, load_model, quiet_library, why
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
-from vary.weights.layouts import Layout
-from vary.weights.processors import build_processor
-from vary.weights.sources import Source, is_ours, open_source
+from vary.weights.files import checkpoint_files, read_json
+from vary.weights.layouts import Family, Layout, find_family
+from vary.weights.processors import FAST, build_processor, tokenizer_files
+from vary.weights.sources import ORIGIN, WEIGHT_TYPES, Source, is_ours, open_source
 from vary.weights.store import find
 
 __all__ = [
@@ -45,7 +46,8 @@ def load_checkpoint(
         path: a folder of ours, a folder or file of another format (see `vary.weights.layouts`), or the name
             of a checkpoint that was fetched.
         dtype: the weights' type, such as `torch.bfloat16` or "bfloat16"; None keeps the checkpoint's.
-        tokenizer: the tokenizer's file or folder (`qwen.tiktoken`), where it does not lie beside the weights.
+        tokenizer: the tokenizer's file or folder (`qwen.tiktoken`), where it does not lie beside the weights;
+            of a folder of ours only where that was converted from another format.
         settings: for other formats, keys of their `config.json` that win over it.
 
     Raises:
@@ -54,7 +56,11 @@ def load_checkpoint(
     folder = resolve_checkpoint(path)
     kind = as_dtype(dtype)
     if is_ours(folder):
-        return load_model(folder, dtype=kind), _own_processor(folder)
+        origin = _check_tokenizer(folder, tokenizer)
+        model = load_model(folder, dtype=kind)
+        if origin is None or tokenizer is None:
+            return model, _own_processor(folder)
+        return model, build_processor(origin, model.config, folder, tokenizer)
     source = open_source(folder, settings=settings)
     family = source.layout.family
     assert family is not None, "every format but ours has a family"
@@ -75,6 +81,8 @@ def resolve_checkpoint(path: str | PathLike[str]) -> Path:
             f"{folder}: there is no such folder or file; give a checkpoint's path, or fetch one by name "
             "(vary weights list)"
         )
+    if found.is_file() and is_ours(found.parent) and checkpoint_files(found.parent) == [found]:
+        return found.parent  # the only file of weights in a folder of ours
     return found
 
 
@@ -111,22 +119,49 @@ def build_generation_config(layout: Layout, config: VaryConfig) -> GenerationCon
 
 
 def as_dtype(dtype: Dtype) -> torch.dtype | None:
-    """A type of floating point numbers by name; None and types pass through.
+    """A type of weights, given itself or by its name; None passes through.
 
     Raises:
-        CheckpointError: for any other name.
+        CheckpointError: for any other.
     """
-    if not isinstance(dtype, str):
-        return dtype
-    if dtype not in ("float32", "bfloat16", "float16"):
-        raise CheckpointError(f"no type '{dtype}'; expected float32, bfloat16 or float16")
-    found: torch.dtype = getattr(torch, dtype)
-    return found
+    if dtype is None or dtype in WEIGHT_TYPES:
+        return dtype if isinstance(dtype, torch.dtype) else None
+    for known in WEIGHT_TYPES:
+        if str(known) == f"torch.{dtype}":
+            return known
+    name = str(dtype).removeprefix("torch.")
+    raise CheckpointError(f"no type '{name}' of weights; expected float32, bfloat16 or float16")
+
+
+def _check_tokenizer(folder: Path, tokenizer: str | PathLike[str] | None) -> Family | None:
+    """The format's family that a folder of ours was converted from; None if it never was.
+
+    Raises:
+        CheckpointError: if it needs a tokenizer that was not given, or was given one that it does not need.
+    """
+    origin = read_json(folder / ORIGIN) if (folder / ORIGIN).is_file() else {}
+    family = find_family(origin.get("layout"))
+    if tokenizer is not None and family is None:
+        raise CheckpointError(
+            f"{folder} was not converted from another format and has a tokenizer of its own; "
+            "leave --tokenizer out"
+        )
+    if tokenizer is None and family is not None and not (folder / FAST).is_file():
+        raise CheckpointError(
+            f"{folder}: it was converted without a tokenizer, so it does not read; convert again with "
+            f"{tokenizer_files(family)} beside the weights, or name its place (--tokenizer)"
+        )
+    return family
 
 
 def _own_processor(folder: Path) -> VaryProcessor:
     try:
-        processor: VaryProcessor = VaryProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{folder}: the processor or tokenizer cannot be loaded ({error})") from error
+        with quiet_library():
+            processor: VaryProcessor = VaryProcessor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+    except LIBRARY_ERRORS as error:
+        raise CheckpointError(
+            f"{folder}: the processor or tokenizer cannot be loaded ({why(error)})"
+        ) from error
     return processor

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vary import __version__
 from vary.errors import CheckpointError
+from vary.weights.files import JSON_ERRORS, write_json
 from vary.weights.hashing import hash_file
 from vary.weights.store import StoredFile
 
@@ -68,7 +69,7 @@ def write_manifest(folder: Path, *, progress: Progress | None = None) -> Path:
     }
     path, draft = folder / MANIFEST, folder / f".{MANIFEST}.new"
     try:
-        draft.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        write_json(draft, content)
         draft.replace(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from error
@@ -150,5 +151,5 @@ def _read(path: Path) -> dict[str, StoredFile]:
         raise CheckpointError(f"{path}: is not there; write one with vary weights verify --record") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except JSON_ERRORS as error:
         raise CheckpointError(f"{path}: is no manifest ({type(error).__name__}: {error})") from error

@@ -23,9 +23,18 @@ from vary.model.tokenization import (
     load_qwen_tokenizer,
     wrap_tokenizer,
 )
+from vary.weights.folders import copy_file
 from vary.weights.layouts import Family
 
-__all__ = ["TIKTOKEN", "build_processor", "find_tokenizer"]
+__all__ = [
+    "FAST",
+    "TIKTOKEN",
+    "VOCABULARY",
+    "build_processor",
+    "copy_tokenizer",
+    "find_tokenizer",
+    "tokenizer_files",
+]
 
 TIKTOKEN = "qwen.tiktoken"
 FAST, VOCABULARY, MERGES, ADDED = "tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json"
@@ -47,11 +56,7 @@ def build_processor(
     """
     file = find_tokenizer(family, folder, tokenizer)
     if file is None:
-        wanted = TIKTOKEN if family.tokenizer == "qwen" else f"{VOCABULARY} with {MERGES}"
-        raise CheckpointError(
-            f"{tokenizer or folder}: no tokenizer here; expected {wanted}, or {FAST}: put it beside the "
-            "weights, or name its place (--tokenizer)"
-        )
+        raise _no_tokenizer(family, folder)
     loaded = _load(family, config, file)
     _check_ids(loaded, config, file)
     return VaryProcessor(
@@ -63,13 +68,45 @@ def build_processor(
 
 
 def find_tokenizer(family: Family, folder: Path, tokenizer: str | PathLike[str] | None = None) -> Path | None:
-    """The file that a tokenizer is made from, or None: `.tiktoken`, `tokenizer.json` or `vocab.json`."""
+    """The file that a tokenizer is made from, or None: `.tiktoken`, `tokenizer.json` or `vocab.json`.
+
+    Raises:
+        CheckpointError: if there is none where `tokenizer` says.
+    """
     place = folder if tokenizer is None else Path(tokenizer)
     if place.is_file():
         return place
     tiktoken = [place / TIKTOKEN, *sorted(place.glob("*.tiktoken"))] if family.tokenizer == "qwen" else []
     names = tiktoken + [place / FAST] + ([place / VOCABULARY] if family.tokenizer == "opt" else [])
-    return next((path for path in names if path.is_file()), None)
+    found = next((path for path in names if path.is_file()), None)
+    if found is None and tokenizer is not None:
+        raise _no_tokenizer(family, place)
+    return found
+
+
+def tokenizer_files(family: Family) -> str:
+    """What a tokenizer of a family is made from, for messages."""
+    return TIKTOKEN if family.tokenizer == "qwen" else f"{VOCABULARY} with {MERGES}"
+
+
+def _no_tokenizer(family: Family, place: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{place}: no tokenizer here; expected {tokenizer_files(family)}, or {FAST}: put it beside the "
+        "weights, or name its place (--tokenizer)"
+    )
+
+
+def copy_tokenizer(file: Path, folder: Path) -> None:
+    """Copies the file that `find_tokenizer` found, with those that belong to it, under their usual names.
+
+    Raises:
+        CheckpointError: if one cannot be read.
+    """
+    beside = (MERGES, ADDED) if file.name == VOCABULARY else ()
+    names = {file: TIKTOKEN if file.suffix == ".tiktoken" else file.name}
+    names |= {path: path.name for name in beside if (path := file.with_name(name)).is_file()}
+    for path, name in names.items():
+        copy_file(path, folder / name)
 
 
 def _load(family: Family, config: VaryConfig, file: Path) -> PreTrainedTokenizerFast:
@@ -81,7 +118,9 @@ def _load(family: Family, config: VaryConfig, file: Path) -> PreTrainedTokenizer
         else {"pad_token": "<pad>", "eos_token": "</s>", "bos_token": "</s>"}
     )
     try:
-        tokenizer = Tokenizer.from_file(str(file)) if file.name == FAST else _opt_tokenizer(config, file)
+        tokenizer = (
+            _opt_tokenizer(config, file) if file.name == VOCABULARY else Tokenizer.from_file(str(file))
+        )
     except Exception as error:  # the library raises bare exceptions for files that it cannot read
         raise CheckpointError(f"{file}: no tokenizer can be made of it ({error}); fetch it again") from error
     return wrap_tokenizer(tokenizer, **ends)

@@ -15,7 +15,7 @@ from vary.errors import CheckpointError, did_you_mean
 
 __all__ = ["Entry", "Part", "entries", "find_entry"]
 
-REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 """`owner/name`, as the hub writes it."""
 
 

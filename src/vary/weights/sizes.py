@@ -50,9 +50,19 @@ class Sizes:
         return shape
 
     def layers(self, prefix: str) -> int:
-        """How many layers there are under a prefix: one more than the highest number behind it."""
+        """How many layers there are under a prefix: one more than the highest number behind it.
+
+        Raises:
+            CheckpointError: if there cannot be as many, because there are fewer tensors.
+        """
         pattern = re.compile(rf"{re.escape(prefix)}(\d+)\.")
-        return max((int(match[1]) for name in self._shapes if (match := pattern.match(name))), default=-1) + 1
+        numbers = [int(match[1]) for name in self._shapes if (match := pattern.match(name))]
+        count = max(numbers, default=-1) + 1
+        if count > len(self._shapes):
+            raise CheckpointError(
+                f"a tensor is numbered {count - 1}, but there are {len(self._shapes)} in all"
+            )
+        return count
 
 
 def clip_sizes(sizes: Sizes, given: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -9,21 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 
 from vary.errors import CheckpointError
-from vary.model.configuration import VaryConfig
+from vary.model.configuration import VaryConfig, VisionVocabularyConfig
+from vary.model.loading import LIBRARY_ERRORS, why
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.weights.files import TensorFiles, TensorInfo, checkpoint_files, read_json
 from vary.weights.layouts import OURS, Layout, find_layout
 from vary.weights.names import Place
 from vary.weights.sizes import Sizes
 
-__all__ = ["HEAD", "Source", "is_ours", "open_source", "our_shapes"]
+__all__ = ["CONFIG", "EMBEDDINGS", "HEAD", "ORIGIN", "Source", "is_ours", "open_source", "our_shapes"]
 
 HEAD, EMBEDDINGS = "lm_head.weight", "embed_tokens.weight"
 CONFIG = "config.json"
+ORIGIN = "conversion.json"
+"""What a checkpoint of ours was made from: the layout and the `config.json`, for the way back."""
+WEIGHT_TYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+COUNTER = ".num_batches_tracked"
+"""The only parameters that are whole numbers: a batch normalisation's counters."""
 
 
 def is_ours(path: str | PathLike[str]) -> bool:
@@ -111,15 +116,24 @@ def open_source(path: str | PathLike[str], *, settings: Mapping[str, Any] | None
     tensors = TensorFiles(files)
     shapes = {name: info.shape for name, info in tensors.info.items()}
     try:
-        layout = OURS if is_ours(place) else find_layout(shapes)
+        if told.get("model_type") == VisionVocabularyConfig.model_type:
+            raise CheckpointError(
+                "a vision vocabulary alone is no whole model; put a language model behind it with "
+                "`vary vocabulary graft`"
+            )
+        ours = is_ours(folder) and (place.is_dir() or OURS.landmark in shapes)
+        layout = OURS if ours else find_layout(shapes)
         if layout.architecture is not None and not told:
             raise CheckpointError(f"no {CONFIG} here, without which {layout.title} cannot be built; fetch it")
+        _check_layers(told, len(shapes))
         config = layout.config(told, Sizes(layout.names, shapes))
+        _check_image_tokens(config)
         places, left_out = _places(layout, config, shapes)
+        _check_types(places, tensors)
     except CheckpointError as error:
         raise CheckpointError(f"{place}: {error}") from error
-    except (ValueError, TypeError, StrictDataclassError) as error:  # what configurations make of such values
-        raise CheckpointError(f"{place}: {CONFIG} and the weights make no model: {error}") from error
+    except LIBRARY_ERRORS as error:
+        raise CheckpointError(f"{place}: {CONFIG} and the weights make no model: {why(error)}") from error
     source = Source(place, layout, told, config, tensors, places, left_out)
     if config.tie_word_embeddings:
         _check_tied_head(source)
@@ -133,6 +147,41 @@ def our_shapes(config: VaryConfig) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
+def _check_layers(settings: Mapping[str, Any], tensors: int) -> None:
+    """Raises CheckpointError for more layers than tensors: building these could fill the memory."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            _check_layers(value, tensors)
+        elif name == "num_hidden_layers" and isinstance(value, int) and value > tensors:
+            raise CheckpointError(f"{CONFIG} says {value} layers, but there are {tensors} tensors in all")
+
+
+def _check_image_tokens(config: VaryConfig) -> None:
+    """Raises CheckpointError for image tokens that the embeddings have no rows for."""
+    rows = config.text_config.vocab_size
+    ids = {
+        name: getattr(config, name)
+        for name in ("image_token_id", "image_start_token_id", "image_end_token_id")
+    }
+    if outside := {name: number for name, number in ids.items() if not 0 <= number < rows}:
+        told = ", ".join(f"{name} {number}" for name, number in outside.items())
+        raise CheckpointError(f"{CONFIG} says {told}, but the vocabulary has {rows} tokens")
+
+
+def _check_types(places: Mapping[str, Place], tensors: TensorFiles) -> None:
+    """Raises CheckpointError for weights of a type that is no model's, such as those of a quantized one."""
+    wrong = sorted(
+        {
+            f"{place.name} is {str(dtype).removeprefix('torch.')}"
+            for ours, place in places.items()
+            if (dtype := tensors.info[place.name].dtype) not in WEIGHT_TYPES and not ours.endswith(COUNTER)
+        }
+    )
+    if wrong:
+        known = ", ".join(str(dtype).removeprefix("torch.") for dtype in WEIGHT_TYPES)
+        raise CheckpointError(f"weights of another type than {known} are not read: {', '.join(wrong)}")
+
+
 def _places(
     layout: Layout, config: VaryConfig, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[dict[str, Place], tuple[str, ...]]:
@@ -144,7 +193,8 @@ def _places(
     misshapen: list[str] = []
     for name, shape in shapes.items():
         names = layout.names.ours(name)
-        if names is None or not all(ours in wanted for ours in names):
+        # The way back tells a name from another that merely fits the same rule.
+        if names is None or not all(ours in wanted and _place(layout, ours).name == name for ours in names):
             (left_out if layout.names.is_computed(name) else unknown).append(name)
             continue
         found.update(names)

@@ -20,6 +20,15 @@ TARGETS = {
 """What a checkpoint may be converted to, beside our own format, and the layouts that this can mean."""
 
 
+UNREAD = frozenset(
+    {
+        *("model_type", "image_token_len", "use_im_start_end", "max_position_embeddings"),
+        *("image_seq_length", "vision_config"),
+    }
+)
+"""What is not taken from a `config.json` when it is read, so that the model cannot have changed it either."""
+
+
 def choose_layout(target: str, config: VaryConfig, origin: str | None) -> Layout:
     """The layout in which a model is written for a target.
 
@@ -38,7 +47,9 @@ def choose_layout(target: str, config: VaryConfig, origin: str | None) -> Layout
     return BY_NAME[origin if origin in fitting and origin is not None else fitting[0]]
 
 
-def their_settings(layout: Layout, config: VaryConfig, original: Mapping[str, Any]) -> dict[str, Any]:
+def their_settings(
+    layout: Layout, config: VaryConfig, original: Mapping[str, Any], *, dtype: str | None = None
+) -> dict[str, Any]:
     """The `config.json` of a layout.
 
     Args:
@@ -46,13 +57,17 @@ def their_settings(layout: Layout, config: VaryConfig, original: Mapping[str, An
         config: ours.
         original: the file that the checkpoint once came with; its keys and their order are kept, and values
             that the model has changed since are replaced.  Empty: all that the format needs is written.
+        dtype: the weights' type; None if it is still that of the original.
     """
     make = {"vary-qwen": _qwen, "mindocr": _qwen, "got-ocr2": _got}.get(layout.name, _opt)
     told = make(config)
     if original:
-        return {**original, **{key: value for key, value in told.items() if key in original}}
-    named = {"architectures": [layout.architecture]} if layout.architecture else {}
-    return {**named, **told, **({} if layout.name == "got-ocr2" else _vision(config))}
+        told |= {} if dtype is None else dict.fromkeys(("torch_dtype", "dtype"), dtype)
+        changed = {key: value for key, value in told.items() if key in original and key not in UNREAD}
+        return {**original, **changed}
+    named: dict[str, Any] = {"architectures": [layout.architecture]} if layout.architecture else {}
+    typed = {} if dtype is None else {"torch_dtype": dtype}
+    return {**named, **told, **typed, **({} if layout.name == "got-ocr2" else _vision(config))}
 
 
 def _misfit(name: str, config: VaryConfig) -> str | None:
@@ -65,8 +80,19 @@ def _misfit(name: str, config: VaryConfig) -> str | None:
         return "it has a CLIP branch, this one has none" if has_clip else "it has no CLIP branch"
     if config.vision_vocabulary_config.stem != "patch" or config.vision_vocabulary_config.ctc_frames:
         return "its vision vocabulary network is Vary's"
-    if wanted == "qwen2" and has_clip and text.num_key_value_heads != text.num_attention_heads:
+    return _qwen_misfit(text) if has_clip else None
+
+
+def _qwen_misfit(text: Any) -> str | None:
+    """Why the authors' configuration, which has no words for all that a Qwen2 may be, cannot say this one."""
+    if text.num_key_value_heads != text.num_attention_heads:
         return f"Qwen-1 has a key head for each of its heads, this one {text.num_key_value_heads}"
+    if (kind := text.rope_parameters.get("rope_type", "default")) != "default":
+        return f"Qwen-1 knows no rope_type '{kind}'"
+    if text.use_sliding_window:
+        return "Qwen-1 has no sliding window"
+    if text.hidden_act != "silu":
+        return f"its MLP is gated by silu, this one by {text.hidden_act}"
     return None
 
 
@@ -122,6 +148,8 @@ def _opt(config: VaryConfig) -> dict[str, Any]:
         "word_embed_proj_dim": text.word_embed_proj_dim,
         "do_layer_norm_before": text.do_layer_norm_before,
         "activation_function": text.activation_function,
+        "enable_bias": text.enable_bias,
+        "layer_norm_elementwise_affine": text.layer_norm_elementwise_affine,
         "bos_token_id": text.bos_token_id,
         "eos_token_id": text.eos_token_id,
         "pad_token_id": text.pad_token_id,

@@ -10,12 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 
 from vary.errors import CheckpointError, VaryError
 from vary.model.configuration import VaryConfig, VisionVocabularyConfig
+from vary.model.loading import LIBRARY_ERRORS, why
 from vary.model.vision_vocabulary import VisionVocabulary
-from vary.weights.files import checkpoint_files, read_json
+from vary.weights.files import JSON_ERRORS, checkpoint_files, read_json
 from vary.weights.fingerprint import (
     TOLERANCES,
     Fingerprint,
@@ -159,8 +159,8 @@ def _expected(folder: Path) -> tuple[dict[str, tuple[int, ...]], set[str]]:
             return {name: tuple(tensor.shape) for name, tensor in state.items()}, set()
         config = VaryConfig.from_pretrained(folder, local_files_only=True)
         return our_shapes(config), {HEAD} if config.tie_word_embeddings else set()
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, StrictDataclassError) as error:
-        raise CheckpointError(f"{folder / 'config.json'}: makes no model ({error})") from error
+    except LIBRARY_ERRORS as error:
+        raise CheckpointError(f"{folder / 'config.json'}: makes no model ({why(error)})") from error
 
 
 def _header(path: Path) -> dict[str, tuple[int, ...]]:
@@ -176,7 +176,7 @@ def _header(path: Path) -> dict[str, tuple[int, ...]]:
         shapes = {name: tuple(map(int, entry["shape"])) for name, entry in header.items()}
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except (struct.error, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (struct.error, *JSON_ERRORS) as error:
         raise CheckpointError(f"{path}: is no safetensors file ({error}); copy it again") from error
     expected, size = 8 + length + max(ends, default=0), path.stat().st_size
     if size != expected:
@@ -245,10 +245,10 @@ def _check_fingerprint(
         model, processor = load_checkpoint(folder, dtype=before.dtype if before else None)
         model = model.eval().to(device)
         found = take_fingerprint(model, processor, before.query if before else query(model.config))
+        return _record(path, found) if before is None else _compared(found, before, again=record)
     except VaryError as error:
         # What has run once must run again; what never did may lack a tokenizer.
         return Check("fingerprint", Status.DIFFERS if stored else Status.NOT_CHECKED, (str(error),))
-    return _record(path, found) if before is None else _compared(found, before, again=record)
 
 
 def _record(path: Path, found: Fingerprint) -> Check:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -24,7 +23,7 @@ from vary.model.vocabulary_folder import (
     network_from_tensors,
     save_vision_vocabulary,
 )
-from vary.weights.files import checkpoint_files, read_json
+from vary.weights.files import checkpoint_files, read_json, write_json
 from vary.weights.folders import new_folder
 from vary.weights.layouts import OURS
 from vary.weights.loading import resolve_checkpoint
@@ -129,8 +128,7 @@ def extract_vocabulary(path: str | PathLike[str], out: str | PathLike[str]) -> E
     needed = sum(tensor.nbytes for tensor in network.state_dict().values())
     with new_folder(target, needed=needed) as folder:
         save_vision_vocabulary(network, vocabulary.image_processor, folder)
-        text = json.dumps(vocabulary.origin, ensure_ascii=False, indent=2) + "\n"
-        (folder / ORIGIN).write_text(text, encoding="utf-8")
+        write_json(folder / ORIGIN, vocabulary.origin)
         write_manifest(folder)
         files = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
     config = network.config

@@ -1,4 +1,4 @@
-"""Files of weights written from an opened checkpoint: safetensors shards, one PyTorch file, MindSpore's."""
+"""Files of weights written from an opened checkpoint: safetensors, PyTorch's, MindSpore's."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ from vary.errors import CheckpointError
 from vary.weights.files import TensorInfo
 from vary.weights.layouts import OURS, Layout
 from vary.weights.mindspore_files import write_mindspore
-from vary.weights.sources import HEAD, Source
+from vary.weights.sources import EMBEDDINGS, HEAD, Source
 
-__all__ = ["Cast", "write_mindspore_file", "write_pytorch_file", "write_shards"]
+__all__ = [
+    "Cast",
+    "write_mindspore_file",
+    "write_pytorch_files",
+    "write_safetensors_files",
+    "write_training_file",
+]
 
+GROUP_BYTES = 2**28
 Advance = Callable[[int], None]
 """Is called with the bytes that were written."""
 
@@ -64,7 +71,7 @@ class Cast:
         return result
 
 
-def write_shards(
+def write_safetensors_files(
     folder: Path, source: Source, cast: Cast, shard_bytes: int, advance: Advance, *, layout: Layout = OURS
 ) -> None:
     """`model.safetensors`, or where that would be larger than `shard_bytes`, several and their index.
@@ -72,87 +79,138 @@ def write_shards(
     Raises:
         CheckpointError: if a file cannot be written.
     """
-    shards = _shards({name: cast.nbytes(source.info(name)) for name in source.places}, shard_bytes)
-    weight_map: dict[str, str] = {}
-    total = 0
-    for number, names in enumerate(shards, start=1):
-        file = "model.safetensors"
-        if len(shards) > 1:
-            file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        tensors = {name: _own(tensor) for name, tensor in _theirs(source, layout, cast, names)}
-        size = sum(tensor.nbytes for tensor in tensors.values())
-        try:
-            save_file(tensors, folder / file, metadata={"format": "pt"})
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{folder / file} cannot be written ({error})") from error
-        weight_map |= dict.fromkeys(tensors, file)
-        total += size
-        del tensors
-        advance(size)
-    if len(shards) > 1:
-        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", "utf-8")
+    tensors = _Tensors(source, layout, cast)
+    _write_files(folder, tensors, shard_bytes, advance, ("model", "safetensors"), _save_safetensors)
 
 
-def write_pytorch_file(
-    path: Path,
+def write_pytorch_files(
+    folder: Path,
     source: Source,
     layout: Layout,
     cast: Cast,
+    shard_bytes: int,
     advance: Advance,
     *,
-    nested: bool = False,
     tied_head: bool = True,
 ) -> None:
-    """One file of PyTorch, as the authors publish them; what can stay mapped from the source takes no memory.
+    """`pytorch_model.bin`, as the authors publish it, or several and their index, as Transformers has them.
 
-    Args:
-        nested: the state dict stands under `model`, as training writes it.
-        tied_head: a head that shares the embeddings is written too, as PyTorch does.
+    A head that shares the embeddings is written beside them where `tied_head` says so, as PyTorch does.
+
+    Raises:
+        CheckpointError: if a file cannot be written.
     """
-    state: dict[str, Tensor] = {}
-    for name, tensor in _theirs(source, layout, cast, source.places):
-        shares = tensor.untyped_storage().nbytes() != tensor.nbytes  # else all that it is a part of is saved
-        state[name] = tensor.clone() if shares else tensor
-        advance(tensor.nbytes)
-    head = layout.names.theirs(HEAD)
-    if tied_head and head is not None and head.name not in state:
-        embeddings = next(name for name in state if name.endswith(("embed_tokens.weight", "wte.weight")))
-        state[head.name] = state[embeddings]
-    try:
-        torch.save({"model": state} if nested else state, path)
-    except (RuntimeError, OSError) as error:  # the library's writer says both of a full disk
-        raise CheckpointError(f"{path} cannot be written ({str(error).splitlines()[0]})") from error
+    tensors = _Tensors(source, layout, cast, tied_head=tied_head)
+    _write_files(folder, tensors, shard_bytes, advance, ("pytorch_model", "bin"), _save_pytorch)
+
+
+def write_training_file(
+    path: Path, source: Source, layout: Layout, cast: Cast, advance: Advance, *, tied_head: bool = True
+) -> None:
+    """One file of PyTorch with the state dict under `model`, as training writes it.
+
+    Raises:
+        CheckpointError: if the file cannot be written.
+    """
+    tensors = _Tensors(source, layout, cast, tied_head=tied_head)
+    state = tensors.read(tensors.parts)
+    _save_pytorch({"model": state}, path)
+    advance(sum(tensors.sizes.values()))
 
 
 def write_mindspore_file(path: Path, source: Source, layout: Layout, cast: Cast, advance: Advance) -> None:
-    """One `.ckpt` of MindSpore, a tensor at a time."""
+    """One `.ckpt` of MindSpore, a few tensors at a time."""
+    tensors = _Tensors(source, layout, cast)
 
-    def tensors() -> Iterator[tuple[str, Tensor]]:
-        for name, tensor in _theirs(source, layout, cast, source.places):
-            yield name, tensor
-            advance(tensor.nbytes)
+    def one_by_one() -> Iterator[tuple[str, Tensor]]:
+        for names in _shards(tensors.sizes, GROUP_BYTES):
+            for name, tensor in tensors.read(names).items():
+                yield name, tensor
+                advance(tensor.nbytes)
 
-    write_mindspore(path, tensors())
-
-
-def _theirs(source: Source, layout: Layout, cast: Cast, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-    """Our parameters under the layout's names, joined where it keeps several in one tensor."""
-    parts: dict[str, dict[int, str]] = {}
-    for ours in names:
-        place = layout.names.theirs(ours)
-        assert place is not None, f"no rule for {ours} in {layout.name}"
-        parts.setdefault(place.name, {})[place.part] = ours
-    for theirs, members in parts.items():
-        ordered = [members[part] for part in sorted(members)]
-        read: Mapping[str, Tensor] = source.read(ordered)
-        pieces = [cast(theirs, read[ours]) for ours in ordered]
-        yield theirs, pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+    write_mindspore(path, one_by_one())
 
 
-def _own(tensor: Tensor) -> Tensor:
-    """The tensor in memory of its own: safetensors writes no views that share theirs."""
-    return tensor.clone(memory_format=torch.contiguous_format)
+class _Tensors:
+    """The parameters of a checkpoint under a layout's names, joined where it keeps several in one tensor.
+
+    Attributes:
+        parts: of each of its tensors, the names of ours that it consists of, in order.
+        sizes: of each, in bytes.
+    """
+
+    def __init__(self, source: Source, layout: Layout, cast: Cast, *, tied_head: bool = False) -> None:
+        self._source, self._cast = source, cast
+        places: dict[str, dict[int, str]] = {}
+        for ours in source.places:
+            place = layout.names.theirs(ours)
+            assert place is not None, f"no rule for {ours} in {layout.name}"
+            places.setdefault(place.name, {})[place.part] = ours
+        self.parts = {name: [found[part] for part in sorted(found)] for name, found in places.items()}
+        self.sizes = {
+            name: sum(cast.nbytes(source.info(ours)) for ours in parts) for name, parts in self.parts.items()
+        }
+        head = layout.names.theirs(HEAD)
+        # What shares its memory with another tensor, by the name of that: the head, with the embeddings.
+        self._twins: dict[str, str] = {}
+        if tied_head and head is not None and head.name not in self.parts:
+            embeddings = next(name for name, [ours, *_] in self.parts.items() if ours.endswith(EMBEDDINGS))
+            self._twins[embeddings] = head.name
+
+    def read(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """Some of the tensors, each in memory of its own: a view would be written with all that it views."""
+        wanted = list(names)
+        read = self._source.read(ours for name in wanted for ours in self.parts[name])
+        state: dict[str, Tensor] = {}
+        for name in wanted:
+            pieces = [self._cast(name, read[ours]) for ours in self.parts[name]]
+            alone = len(pieces) == 1
+            state[name] = (
+                pieces[0].clone(memory_format=torch.contiguous_format) if alone else torch.cat(pieces)
+            )
+            if (twin := self._twins.get(name)) is not None:
+                state[twin] = state[name]
+        return state
+
+
+Save = Callable[[dict[str, Tensor], Path], None]
+
+
+def _write_files(
+    folder: Path, tensors: _Tensors, limit: int, advance: Advance, name: tuple[str, str], save: Save
+) -> None:
+    """One file, or several of at most `limit` bytes with their index; a larger tensor is alone in one."""
+    stem, ending = name
+    shards = _shards(tensors.sizes, limit)
+    weight_map: dict[str, str] = {}
+    for number, names in enumerate(shards, start=1):
+        part = f"-{number:05d}-of-{len(shards):05d}" if len(shards) > 1 else ""
+        state = tensors.read(names)
+        save(state, folder / f"{stem}{part}.{ending}")
+        weight_map |= dict.fromkeys(state, f"{stem}{part}.{ending}")
+        del state
+        advance(sum(tensors.sizes[name] for name in names))
+    if len(shards) > 1:
+        index = {"metadata": {"total_size": sum(tensors.sizes.values())}, "weight_map": weight_map}
+        (folder / f"{stem}.{ending}.index.json").write_text(json.dumps(index, indent=2) + "\n", "utf-8")
+
+
+def _save_safetensors(state: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(state, path, metadata={"format": "pt"})
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be written ({error})") from error
+
+
+def _save_pytorch(state: Mapping[str, object], path: Path) -> None:
+    try:
+        torch.save(dict(state), path)
+    except (
+        RuntimeError,
+        OSError,
+    ) as error:  # the library's writer says both of a full disk, in its own words
+        reason = f"{str(error).splitlines()[0]}; is the disk full?"
+        raise CheckpointError(f"{path} cannot be written ({reason})") from error
 
 
 def _shards(sizes: Mapping[str, int], limit: int) -> list[list[str]]:

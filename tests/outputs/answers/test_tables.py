@@ -39,6 +39,8 @@ def test_even_charts(content: Any, header: tuple[str, ...], rows: list[Any]) -> 
         ({"A": {"x": {"p": 1}}, "B": {}}, [("A", "x", "p", 1), ("B", "", "", "{}")]),
         ({"A": [1, [2, 3]]}, [("A", "1", "", 1), ("A", "2", "1", 2), ("A", "2", "2", 3)]),
         ([{"x": [1]}, 5], [("1", "x", "1", 1), ("2", "", "", 5)]),
+        ([{}, {}], [("1", "{}"), ("2", "{}")]),
+        ([[]], [("1", "[]")]),
     ],
 )
 def test_uneven_charts_have_a_row_per_value(content: Any, rows: list[Any]) -> None:

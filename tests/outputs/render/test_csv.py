@@ -16,6 +16,8 @@ from vary.outputs.answers.tables import DETECTION_COLUMNS
 from vary.outputs.document import Block, Box, Detection, Document, Line, Page, Provenance
 from vary.outputs.render import render
 
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
 
 def page(number: int, *blocks: Block, **options: Any) -> Page:
     return Page(number, 1000, 1000, "a.pdf", blocks=blocks, **options)
@@ -82,7 +84,39 @@ def test_a_document_of_text_is_refused() -> None:
 @settings(max_examples=100)
 @given(st.dictionaries(st.text(max_size=6), st.text(max_size=6), min_size=1, max_size=4))
 def test_any_text_comes_back(values: dict[str, str]) -> None:
-    """But for carriage returns, which become line feeds."""
+    """But for carriage returns, which become line feeds, controls, and the apostrophe before a formula."""
     text = render(document(page(1, chart({"title": "", "data": values}))), "csv")
     rows = list(csv.reader(io.StringIO(text, newline="")))
-    assert rows[1:] == [[re.sub("\r\n?", "\n", cell) for cell in pair] for pair in values.items()]
+    assert [[cell.removeprefix("'") for cell in row] for row in rows[1:]] == [
+        [CONTROLS.sub("", re.sub("\r\n?", "\n", cell)).removeprefix("'") for cell in pair]
+        for pair in values.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["=1+1", "=cmd|'/c calc'!A1", "+SUM(A1)", "-2+3", "@SUM(A1)", " =1", "\n=1", "\0=1", "＝1", "--1"],
+)
+def test_a_spreadsheet_finds_no_formula(hostile: str) -> None:
+    """The words on a page, which the model copies, are not to act."""
+    data = {"title": "", "data": {hostile: {hostile: hostile}}}
+    for blocks in ([chart(data)], [found(hostile)], [chart(None, hostile)]):
+        for row in csv.reader(io.StringIO(render(document(page(1, *blocks)), "csv"))):
+            assert not any(re.match(r"\s*[=+\-@＝]", cell) for cell in row)
+    assert render(document(page(1, found(hostile))), "csv").count("'" + hostile.lstrip("\0")[:1]) == 1
+
+
+@pytest.mark.parametrize("number", ["-12%", "+3.5", "-1,200.50", "- 5", "-", ""])
+def test_a_number_is_no_formula(number: str) -> None:
+    assert list(csv.reader(io.StringIO(render(document(page(1, found(number))), "csv"))))[1][1] == number
+
+
+def test_a_long_cell_takes_no_longer_than_it_is() -> None:
+    text = "-" + "1" * 200_000 + "x"
+    assert f"'{text}" in render(document(page(1, chart(None, text))), "csv")
+
+
+def test_a_terminal_finds_nothing_to_obey() -> None:
+    """A chart's dict may spell control characters as escapes."""
+    text = render(document(page(1, chart({"title": "", "data": {"a\x1b[2J\x9b\x07": "\x7fb"}}))), "csv")
+    assert text == "category,value\na[2J,b\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vary.cli import console
+from vary.cli.checkpoints import find_checkpoint
 
 if TYPE_CHECKING:
     from vary.weights.conversion import Report
@@ -60,7 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=console.positive_number,
         default=1.0,
         metavar="GB",
-        help="largest file of ours, and so the memory that is needed, in 10^9 bytes (default: 1)",
+        help="largest file of weights, in 10^9 bytes; three times as much memory is needed (default: 1)",
     )
 
 
@@ -69,7 +70,6 @@ def run(args: argparse.Namespace) -> int:
     console.quiet_libraries()
     from vary.weights.conversion import convert
     from vary.weights.folders import leftovers
-    from vary.weights.loading import resolve_checkpoint
 
     target = Path(args.target)
     for leftover in leftovers(target):
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         )
     with console.terminated_as_interrupt(), console.progress_bar(target.name, "B") as progress:
         report = convert(
-            resolve_checkpoint(args.source),
+            find_checkpoint(args.source),
             target,
             to=args.to,
             dtype=args.dtype,

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from vary.cli import console
+from vary.cli.checkpoints import SHIPPED
 from vary.cli.weights import sizes
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Show what will be done, ask, download, print the folder."""
     console.allow_network()
-    if args.name == "vary-nano":
-        console.complain("vary-nano comes with the package; there is nothing to fetch")
+    if args.name == SHIPPED:
+        console.complain(f"{SHIPPED} comes with the package; there is nothing to fetch")
         return console.EXIT_OK
     from vary.weights.hub import execute, prepare
 

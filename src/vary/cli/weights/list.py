@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vary.assets import default_checkpoint
 from vary.cli import console, info
+from vary.cli.checkpoints import SHIPPED
 from vary.cli.weights import sizes
 from vary.errors import CheckpointError
 
@@ -61,7 +62,7 @@ def _nano() -> dict[str, Any]:
     folder = default_checkpoint()
     weights = sorted(folder.glob("*.safetensors"))
     return {
-        "name": "vary-nano",
+        "name": SHIPPED,
         "title": NANO_TITLE,
         "sources": ["this package"],
         "parameters": sum(map(info.stored_parameters, weights)) or None,

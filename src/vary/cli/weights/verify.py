@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vary.cli import console
+from vary.cli.checkpoints import find_checkpoint
 from vary.errors import CheckpointError, TaskError
 
 if TYPE_CHECKING:
@@ -79,12 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _folder(given: str) -> Path:
     """The folder that a path or a name stands for."""
-    from vary.assets import default_checkpoint
-    from vary.weights.loading import resolve_checkpoint
-
-    if given == "vary-nano" and not Path(given).exists():
-        return default_checkpoint()
-    path = resolve_checkpoint(given)
+    path = find_checkpoint(given)
     if not path.is_dir():
         raise CheckpointError(f"{path}: is a file; give the folder of the checkpoint")
     return path
@@ -98,7 +94,7 @@ def _query(config: VaryConfig) -> str:
         return ""
     for task in config.tasks:
         try:
-            return resolve_task(task, config.tasks, config.languages[0]).prompt
+            return resolve_task(task, config.tasks, next(iter(config.languages), "en")).prompt
         except TaskError:
             continue  # a task that needs a subject, such as a question
     return ""

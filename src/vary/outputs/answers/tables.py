@@ -84,7 +84,7 @@ def _table(content: Any) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...],
     for kind in (Mapping, list):
         if all(isinstance(entry, kind) and _is_flat(entry) for entry in entries):
             columns = _columns(entries)
-            if len(columns) * len(entries) <= 4 * sum(map(len, entries)) + 1000:
+            if (*named, *columns) and len(columns) * len(entries) <= 4 * sum(map(len, entries)) + 1000:
                 rows = ((*name, *_row(entry, columns)) for name, entry in zip(names, entries, strict=True))
                 return (*named, *columns), tuple(rows), False
     return _long_table(content)

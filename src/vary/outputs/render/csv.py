@@ -18,10 +18,17 @@ __all__ = ["CSV_KINDS", "render_csv"]
 CSV_KINDS = (BlockKind.CHART, BlockKind.DETECTION)
 """The blocks that a CSV file can hold."""
 _LINE_ENDS = re.compile("\r\n?")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
+_NUMBER = re.compile(r"\s*[+-]?[\d.,\s]*%?")
+"""A number as people write it, or a dash that stands for none."""
 
 
 def render_csv(document: Document, *, page_breaks: bool = False) -> str:
     """The document's detections as one table, and each of its charts as a table of its own.
+
+    A cell of text that a spreadsheet would compute (`=1+1`, `@SUM(A1)`) has an apostrophe in front: the words
+    on a page are not to act.  Control characters are left out.
 
     Tables are parted by an empty line.  Where the document has several pages, a chart's first column is its
     page; a detection's always is.  Where nothing was found, the table of detections has no rows.  Answers
@@ -61,10 +68,16 @@ def _chart(page: Page, data: Any, *, several: bool) -> str:
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    # The writer quotes line feeds, but carriage returns only where they end its own lines.
     for row in [header, *rows]:
-        writer.writerow([_LINE_ENDS.sub("\n", cell) if isinstance(cell, str) else cell for cell in row])
+        writer.writerow([_text(cell) if isinstance(cell, str) else cell for cell in row])
     return stream.getvalue()
+
+
+def _text(cell: str) -> str:
+    """The text of a cell as text for whoever opens the file: a spreadsheet, a terminal."""
+    # The writer quotes line feeds, but carriage returns only where they end its own lines.
+    cell = _CONTROLS.sub("", _LINE_ENDS.sub("\n", cell))
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
 
 
 def _refusal(task: str) -> str:
