@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from factories import random_model
+from text_models import text_folder
 from vary.assets import default_checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -134,7 +135,9 @@ TOY_COMMANDS: tuple[tuple[set[int], list[str]], ...] = (
     (CUT, ["predict", "--image_dir", "{page}", "--config_path", "{out}/settings.yaml", "--model", "{toy}"]),
     (DONE, ["weights", "verify", "{toy}", "--record"]),
     (DONE, ["weights", "convert", "{toy}", "{out}/authors", "--to", "authors"]),
+    (DONE, ["weights", "convert", "{out}/authors", "{out}/again"]),
     (DONE, ["vocabulary", "extract", "{toy}", "{out}/vocabulary"]),
+    (DONE, ["vocabulary", "graft", "--vocabulary", "{out}/vocabulary", "--text", "{text}", "{out}/grafted"]),
 )
 QUESTIONS = "What is this?\nexit\n"
 """On standard input, for `vary chat`."""
@@ -143,6 +146,7 @@ QUESTIONS = "What is this?\nexit\n"
 def test_commands_with_a_checkpoint(toy: Path, tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text("model:\n  max_new_tokens: 4\n", encoding="utf-8")
     places = {"toy": str(toy), "page": str(ROOT / "examples" / "page.png"), "out": str(tmp_path)}
+    places["text"] = str(text_folder(tmp_path / "text", "qwen2"))
     commands = [[word.format(**places) for word in argv] for _, argv in TOY_COMMANDS]
     ran = run_commands(*commands, home=tmp_path, stdin=QUESTIONS)
     assert ran["attempts"] == []
@@ -158,10 +162,13 @@ def test_the_library_without_the_command_line(toy: Path, tmp_path: Path) -> None
         "reader = vary.Reader.load(sys.argv[1], device='cpu')\n"
         "document = reader.read(sys.argv[2], max_new_tokens=4)\n"
         "codes.append(len(document.pages))\n"
+        "from vary.weights.grafts import graft_checkpoint\n"
+        "graft_checkpoint(sys.argv[1], sys.argv[3], sys.argv[4])\n"
         "from vary.weights.store import find, read_record\n"
         "codes.append(find('vary-toy') is None and read_record().names() == ())"
     )
-    ran = blocked(code, toy, ROOT / "examples" / "page.png", home=tmp_path)
+    text = text_folder(tmp_path / "text", "qwen2")
+    ran = blocked(code, toy, ROOT / "examples" / "page.png", text, tmp_path / "grafted", home=tmp_path)
     assert ran["attempts"] == []
     assert ran["codes"] == [1, True]
 

@@ -326,7 +326,8 @@ def test_a_vocabulary_that_is_not_there(
     path.write_text(path.read_text(encoding="utf-8") + tokenizer, encoding="utf-8")
     # The checkpoint has a tokenizer of its own.
     assert Predictor.load(read_settings(path), device="cpu").reader.name == tiny_toy_folder.name
-    there = tmp_path / "qwen.tiktoken"
+    there = tmp_path / "elsewhere" / "qwen.tiktoken"
+    there.parent.mkdir()
     there.touch()
     path.write_text(path.read_text(encoding="utf-8").replace("/path/to/qwen.tiktoken", str(there)), "utf-8")
     assert Predictor.load(read_settings(path), device="cpu").reader.name == tiny_toy_folder.name

@@ -41,6 +41,7 @@ from vary.model.modeling import VaryForConditionalGeneration
 from vary.weights import writing
 from vary.weights.conversion import ORIGIN, convert
 from vary.weights.loading import load_checkpoint, load_foreign
+from vary.weights.mindspore_files import write_mindspore
 from vary.weights.names import MINDOCR_NAMES, QWEN_NAMES
 from vary.weights.their_settings import TARGETS
 
@@ -156,6 +157,22 @@ def test_the_real_mindspore_reads_what_we_write_and_writes_what_we_read(tmp_path
             assert torch.equal(torch.from_numpy(found[name]), tensor.float()), name
     convert(written, tmp_path / "again")
     assert_equal(tensors_of(tmp_path / "again"), tensors_of(tmp_path / "ours"))
+
+
+def test_a_file_that_states_its_checksum_is_held_to_it(tmp_path: Path) -> None:
+    model = random_model(tiny_toy_config())
+    convert(toy_folder(tmp_path / "theirs", model), tmp_path / "ms", to="mindspore")
+    path = tmp_path / "ms" / "vary_toy.ckpt"
+    tensors = tensors_of(path)
+    path.unlink()
+    write_mindspore(path, tensors.items(), checksum=True)
+    convert(tmp_path / "ms", tmp_path / "ours")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1  # in the middle of a tensor
+    path.write_bytes(bytes(data))
+    with pytest.raises(CheckpointError, match=r"vary_toy.ckpt is damaged: it states the CRC-32"):
+        convert(tmp_path / "ms", tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_mindocr_file_alone(tmp_path: Path) -> None:

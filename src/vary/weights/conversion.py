@@ -19,7 +19,7 @@ import torch
 from vary import __version__
 from vary.errors import CheckpointError
 from vary.weights.files import read_json, read_text, write_json, write_text
-from vary.weights.folders import copy_file, new_folder
+from vary.weights.folders import check_new, copy_file, new_folder
 from vary.weights.layouts import OURS, Layout, find_family
 from vary.weights.loading import as_dtype, build_generation_config
 from vary.weights.manifest import write_manifest
@@ -103,7 +103,7 @@ def convert(
         dtype: of the weights; None keeps the source's.
         tokenizer: the tokenizer's file or folder, where it does not lie beside the weights.
         settings: keys of the source's `config.json` that win over it.
-        shard_bytes: largest weights file, and so about half of what is in memory at a time; MindSpore's file
+        shard_bytes: largest weights file; up to three times as much is in memory at a time.  MindSpore's file
             is written tensor by tensor in any case.
         progress: called with the bytes that are written, and with how many there are.
 
@@ -127,6 +127,8 @@ def convert(
         left_out=opened.left_out,
     )
     _set_type(opened, cast)
+    check_new(Path(target))
+    opened.tensors.verify()
     with new_folder(Path(target), needed=needed) as folder:
         # First what is small, and may be wrong.
         _write_companions(folder, opened, layout, origin, tokenizer, report)

@@ -96,6 +96,15 @@ class TensorFiles:
             found |= self._read(path, members)
         return found
 
+    def verify(self) -> None:
+        """Holds files that state a checksum to it, as MindSpore's may; reads them whole.
+
+        Raises:
+            CheckpointError: if one is damaged.
+        """
+        for file in self._mindspore.values():
+            file.verify()
+
     def _open(self, path: Path) -> dict[str, TensorInfo]:
         if _kind(path) == "mindspore":
             self._mindspore[path] = file = MindSporeFile(path)
