@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import GotOcr2Config, GotOcr2ForConditionalGeneration
 
-from factories import random_model, tiny_opt_config, tiny_toy_config
+from factories import random_model, randomise, tiny_opt_config, tiny_toy_config
 from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.tokenization import QWEN_SPECIAL_TOKENS, write_tiktoken
@@ -122,3 +123,34 @@ def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     assert {name: found[name].dtype for name in found} == {name: expected[name].dtype for name in expected}
     assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
+
+
+def tiny_got() -> GotOcr2ForConditionalGeneration:
+    """GOT-OCR2.0 of Transformers, tiny and random: its vision network makes 4 tokens of 128 pixels."""
+    config = GotOcr2Config(
+        vision_config={
+            "image_size": 128,
+            "hidden_size": 24,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "mlp_dim": 96,
+            "window_size": 3,
+            "global_attn_indexes": [1, 3],
+            "output_channels": 12,
+        },
+        text_config={
+            "model_type": "qwen2",
+            "vocab_size": 96,
+            "hidden_size": 48,
+            "intermediate_size": 40,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "rope_theta": 1e6,
+        },
+        image_token_index=95,
+    )
+    model = GotOcr2ForConditionalGeneration(config).eval()
+    randomise(model)
+    model.tie_weights()
+    return model

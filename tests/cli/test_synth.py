@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import pytest
 from PIL import Image
 
@@ -21,7 +22,6 @@ def vary(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def fonts() -> Path:
-    matplotlib = pytest.importorskip("matplotlib", reason="its bundled fonts are painted with")
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 

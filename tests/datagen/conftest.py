@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 from vary.datagen.fonts import FontCatalogue, find_fonts
@@ -25,7 +26,6 @@ PARAGRAPHS = (
 @pytest.fixture(scope="session")
 def font_folder() -> Path:
     """matplotlib's fonts: DejaVu Sans, DejaVu Sans Mono, STIXGeneral, and refused ones."""
-    matplotlib = pytest.importorskip("matplotlib", reason="its bundled fonts are painted with")
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 

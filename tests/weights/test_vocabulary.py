@@ -12,10 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import GotOcr2Config, GotOcr2ForConditionalGeneration
 
-from authors_files import authors_settings, authors_state
-from factories import random_model, randomise, tiny_nano_config, tiny_opt_config, tiny_toy_config
+from authors_files import authors_settings, authors_state, tiny_got
+from factories import random_model, tiny_nano_config, tiny_opt_config, tiny_toy_config
 from vary.errors import CheckpointError
 from vary.model.configuration import VaryConfig
 from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS, VaryImageProcessor
@@ -144,23 +143,7 @@ def test_the_formats_preprocessing_goes_along(
 @torch.no_grad()
 def test_the_vocabulary_of_got_ocr2_computes_what_transformers_does(tmp_path: Path) -> None:
     """An independent reference: the same network in Transformers' own code, up to its projector."""
-    vision = {
-        "image_size": 128,
-        "hidden_size": 24,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "mlp_dim": 96,
-        "window_size": 3,
-        "global_attn_indexes": [1, 3],
-        "output_channels": 12,
-    }
-    sizes = {"hidden_size": 48, "intermediate_size": 40, "num_hidden_layers": 1, "num_attention_heads": 4}
-    text = {"model_type": "qwen2", "vocab_size": 96, "num_key_value_heads": 4, **sizes}
-    theirs = GotOcr2ForConditionalGeneration(
-        GotOcr2Config(vision_config=vision, text_config=text, image_token_index=95, pad_token_id=0)
-    ).eval()
-    randomise(theirs, 5)
-    theirs.tie_weights()
+    theirs = tiny_got()
     theirs.save_pretrained(tmp_path / "source")
     done = extract_vocabulary(tmp_path / "source", tmp_path / "out")
     assert done.origin["format"].startswith("got")

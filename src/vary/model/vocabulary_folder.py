@@ -198,7 +198,7 @@ def read_subset(folder: Path, prefix: str) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = {}
         for file in files:
             with safe_open(folder / file, framework="pt") as stored:
-                names = [name for name in stored.keys() if name.startswith(prefix)]  # noqa: SIM118
+                names = [name for name in stored.keys() if name.startswith(prefix)]  # noqa: SIM118 - no dict
                 tensors |= {name.removeprefix(prefix): stored.get_tensor(name) for name in names}
     except (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: its safetensors files cannot be read ({error})") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from vary.model.tokenization import (
     load_qwen_tokenizer,
     wrap_tokenizer,
 )
+from vary.weights.files import read_json
 from vary.weights.folders import copy_file
 from vary.weights.layouts import Family
 
@@ -117,18 +118,26 @@ def _load(family: Family, config: VaryConfig, file: Path) -> PreTrainedTokenizer
         if family.tokenizer == "qwen"
         else {"pad_token": "<pad>", "eos_token": "</s>", "bos_token": "</s>"}
     )
-    try:
-        tokenizer = (
-            _opt_tokenizer(config, file) if file.name == VOCABULARY else Tokenizer.from_file(str(file))
-        )
-    except Exception as error:  # the library raises bare exceptions for files that it cannot read
-        raise CheckpointError(f"{file}: no tokenizer can be made of it ({error}); fetch it again") from error
+    tokenizer = (
+        _opt_tokenizer(config, file)
+        if file.name == VOCABULARY
+        else _read(file, lambda: Tokenizer.from_file(str(file)))
+    )
     return wrap_tokenizer(tokenizer, **ends)
+
+
+def _read(file: Path, make: Callable[[], Tokenizer]) -> Tokenizer:
+    """What the library makes of a file."""
+    try:
+        return make()
+    except Exception as error:  # it raises bare exceptions for files that it cannot read
+        raise CheckpointError(f"{file}: no tokenizer can be made of it ({error}); fetch it again") from error
 
 
 def _opt_tokenizer(config: VaryConfig, vocabulary: Path) -> Tokenizer:
     """OPT's byte-level BPE with the image tokens behind it, as `GPT2Tokenizer` reads the same files."""
-    tokenizer = Tokenizer(BPE.from_file(str(vocabulary), str(vocabulary.with_name(MERGES))))
+    merges = vocabulary.with_name(MERGES)
+    tokenizer = _read(vocabulary, lambda: Tokenizer(BPE.from_file(str(vocabulary), str(merges))))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     added = {
@@ -137,7 +146,10 @@ def _opt_tokenizer(config: VaryConfig, vocabulary: Path) -> Tokenizer:
         config.image_end_token_id: IMAGE_END_TOKEN,
     }
     if (listed := vocabulary.with_name(ADDED)).is_file():
-        added |= {int(place): str(token) for token, place in json.loads(listed.read_text("utf-8")).items()}
+        places = read_json(listed)
+        if not all(type(place) is int for place in places.values()):
+            raise CheckpointError(f"{listed}: expected tokens and their ids, whole numbers; fetch it again")
+        added |= {place: token for token, place in places.items()}
     tokens = [*OPT_SPECIAL_TOKENS, *(added[place] for place in sorted(added))]
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in tokens])
     return tokenizer
