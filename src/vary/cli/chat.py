@@ -45,13 +45,12 @@ PROMPT = "> "
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
+    parser = console.add_command(
+        subparsers,
         "chat",
         help="ask questions about a page",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("image", metavar="IMAGE", help="an image or a PDF")

@@ -26,6 +26,7 @@ __all__ = [
     "EXIT_OK",
     "EXIT_USAGE",
     "UsageError",
+    "add_command",
     "add_model_options",
     "add_sampling_options",
     "allow_network",
@@ -193,6 +194,25 @@ def device_name(text: str) -> str:
         return text
     raise argparse.ArgumentTypeError(
         f"expected {', '.join(DEVICE_CHOICES)} or a numbered one (cuda:1), found {text!r}"
+    )
+
+
+def add_command(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    *,
+    help: str,
+    description: str,
+    epilog: str,
+) -> argparse.ArgumentParser:
+    """The parser of a command: its texts are shown as they are written, its options are never guessed."""
+    return subparsers.add_parser(
+        name,
+        help=help,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
 
 

@@ -35,13 +35,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Register the command and its suites."""
     parser = subparsers.add_parser("evaluate", help="measure a checkpoint on pages whose text is known")
     suites = parser.add_subparsers(dest="suite", metavar="SUITE", title="suites", required=True)
-    ocr = suites.add_parser(
+    ocr = console.add_command(
+        suites,
         "ocr",
         help="character error rate of the plain text",
         description=OCR_DESCRIPTION,
         epilog=OCR_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     ocr.add_argument("folder", type=Path, metavar="DIR", help="the folder of the suite, with pages.json")
     console.add_model_options(ocr)

@@ -53,13 +53,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_text(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    text = engines.add_parser(
+    text = console.add_command(
+        engines,
         "text",
         help="text lines painted from a corpus",
         description=TEXT_DESCRIPTION,
         epilog=TEXT_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     text.add_argument(
         "--corpus",

@@ -26,13 +26,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "train", help="train a model", description="Trains models of the Vary family.", allow_abbrev=False
     )
     recipes = parser.add_subparsers(dest="recipe", required=True, metavar="RECIPE", title="recipes")
-    vocabulary = recipes.add_parser(
+    vocabulary = console.add_command(
+        recipes,
         "vocabulary",
         help="write a vision vocabulary with a small decoder (stage 1)",
         description="Stage 1: everything is trained, on lines from shards or painted on the fly.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = vocabulary.add_argument
     add("--preset", default="vary-nano", help="the model to build (default: %(default)s)")

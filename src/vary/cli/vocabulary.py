@@ -58,13 +58,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", title="actions")
-    extract = actions.add_parser(
+    extract = console.add_command(
+        actions,
         "extract",
         help="write a checkpoint's vision vocabulary into a folder of its own",
         description=EXTRACT_DESCRIPTION,
         epilog=EXTRACT_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     extract.add_argument(
         "checkpoint",
@@ -72,13 +71,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="a checkpoint's folder or file of weights in any known format, or the name of a fetched one",
     )
     extract.add_argument("out", metavar="OUT", help="the folder to write; it must be new or empty")
-    graft = actions.add_parser(
+    graft = console.add_command(
+        actions,
         "graft",
         help="write a checkpoint from a vision vocabulary and a language model",
         description=GRAFT_DESCRIPTION,
         epilog=GRAFT_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = graft.add_argument
     add("out", metavar="OUT", help="the folder to write; it must be new or empty")

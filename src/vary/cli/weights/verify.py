@@ -32,13 +32,12 @@ examples:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
+    parser = console.add_command(
+        subparsers,
         "verify",
         help="check shapes, hashes and a fingerprint",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("folder", metavar="DIR", help="a checkpoint's folder, or the name of a fetched one")
