@@ -13,10 +13,11 @@ from torch import Tensor
 from transformers import GotOcr2Config, GotOcr2ForConditionalGeneration
 
 from factories import random_model, randomise, tiny_opt_config, tiny_toy_config
+from vary.model.checkpoint_files import checkpoint_files
 from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.tokenization import QWEN_SPECIAL_TOKENS, write_tiktoken
-from vary.weights.files import TensorFiles, checkpoint_files
+from vary.weights.files import TensorFiles
 from vary.weights.names import OPT_600K_NAMES, OPT_NAMES, QWEN_NAMES, NameMap
 
 HEADS = {"num_attention_heads": 4}

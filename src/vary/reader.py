@@ -125,7 +125,7 @@ class Reader:
 
         `progress` is called with the number of pages done and, where it is known, of all.
         """
-        task = self._task(options.get("task"), options.get("prompt"), options.get("language"))
+        task = self.resolve_task(options.get("task"), options.get("prompt"), options.get("language"))
         provenance = self._provenance(task, options)
         total = None if progress is None else self._count(source, options)
         pages: list[Page] = []
@@ -185,7 +185,7 @@ class Reader:
                 raise VaryError(f"{name} is {value}, expected at least 1")
         default_batch = LINE_BATCH if self._reads_lines else PAGE_BATCH
         order = _Order(
-            self._task(task, prompt, language),
+            self.resolve_task(task, prompt, language),
             Sampling(temperature, top_k, top_p, repetition_penalty, seed, num_beams, no_repeat_ngram_size),
             batch_size or default_batch,
             max_new_tokens,
@@ -206,15 +206,30 @@ class Reader:
     def _reads_lines(self) -> bool:
         return bool(self.model.config.window == "lines")
 
-    def _task(self, task: str | None, prompt: str | None, language: str | None) -> ResolvedTask:
+    def resolve_task(
+        self, task: str | None = None, prompt: str | None = None, language: str | None = None
+    ) -> ResolvedTask:
+        """What a task asks this checkpoint; arguments as in `iter_pages`.
+
+        Raises:
+            TaskError: for a task, subject or language that the checkpoint does not know.
+        """
+        language = self.prompt_language(language)
+        return resolve_task(task, self.tasks, language, prompt, self.model.config.prompts)
+
+    def prompt_language(self, language: str | None = None) -> str:
+        """The language of prompts that is meant: the one asked for, or the checkpoint's first.
+
+        Raises:
+            TaskError: for one that the checkpoint was not trained for.
+        """
         known = tuple(self.model.config.languages)
         if language is not None and language not in known:
             raise TaskError(
                 f"this checkpoint was not trained for language '{language}'; it knows {', '.join(known)}"
             )
         language = language or known[0]
-        language = language if language in LANGUAGES else LANGUAGES[0]
-        return resolve_task(task, self.tasks, language, prompt, self.model.config.prompts)
+        return language if language in LANGUAGES else LANGUAGES[0]
 
     def _run(self, images: Any, order: _Order) -> Iterator[Page]:
         with closing(images):

@@ -140,6 +140,11 @@ def test_what_is_odd_about_a_file_is_said(
     assert ran.err.count(f"vary: {page}: it is odd\n") == 3
 
 
+def test_tasks_may_be_asked_in_another_language(chat: Callable[..., Ran]) -> None:
+    ran = chat("/task ocr\n", "--max-new-tokens", "9", "--language", "zh")
+    assert "asking: 写出这幅图中所有文字。" in ran.err
+
+
 def test_a_task_is_asked_in_its_own_words(chat: Callable[..., Ran], reader: Reader) -> None:
     ran = chat("/task ocr\n/task detect cat, dog\n/task dance\n/task\n", "--max-new-tokens", "9")
     prompts = ["Provide the ocr results of this image.", "Detect cat, dog in this image"]

@@ -149,28 +149,45 @@ def test_tensors_that_do_not_belong_are_listed(tmp_path: Path) -> None:
     ("files", "match"),
     [
         ({}, r"config\.json cannot be read"),
-        ({"config.json": "["}, r"config\.json cannot be read"),
-        ({"config.json": "[]"}, "holds no JSON object"),
+        ({"config.json": "["}, r"config\.json is no JSON"),
+        ({"config.json": "[]"}, r"config\.json holds a list, but a JSON object is expected"),
         ({"config.json": '{"model_type": "qwen2"}'}, "take it out of a checkpoint of another format with"),
         ({"config.json": '{"model_type": "vary"}'}, "take it out of a checkpoint of another format with"),
         (
             {"config.json": '{"model_type": "vary_vision_vocabulary", "hidden_size": 10}'},
             "makes no vision vocabulary",
         ),
-        ({"config.json": '{"model_type": "vary_vision_vocabulary"}'}, "safetensors files cannot be read"),
+        (
+            {"config.json": '{"model_type": "vary_vision_vocabulary"}'},
+            "holds no weights; expected one of model",
+        ),
         (
             {
                 "config.json": '{"model_type": "vary_vision_vocabulary"}',
                 "model.safetensors.index.json": '{"weight_map": {"a": "b.safetensors"}}',
             },
-            "safetensors files cannot be read",
+            r"lacks b\.safetensors of model\.safetensors\.index\.json; fetch the missing files",
         ),
         (
             {
                 "config.json": '{"model_type": "vary_vision_vocabulary"}',
                 "model.safetensors.index.json": '{"weight_map": {}}',
             },
-            "hold no tensor that begins with",
+            "has no weight_map",
+        ),
+        (
+            {
+                "config.json": '{"model_type": "vary_vision_vocabulary"}',
+                "model.safetensors": "broken",
+            },
+            "safetensors files cannot be read",
+        ),
+        (
+            {
+                "config.json": '{"model_type": "vary_vision_vocabulary"}',
+                "pytorch_model.bin": "never opened",
+            },
+            r"holds pytorch_model\.bin, but safetensors are expected here; convert the checkpoint",
         ),
     ],
 )
@@ -178,6 +195,13 @@ def test_folders_that_hold_none(files: dict[str, str], match: str, tmp_path: Pat
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     with pytest.raises(CheckpointError, match=match):
+        load_vision_vocabulary(tmp_path)
+
+
+def test_a_checkpoint_without_any_vocabulary(tmp_path: Path) -> None:
+    tiny_toy_config().save_pretrained(tmp_path)
+    save_file({"lm_head.weight": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"hold no tensor that begins with 'model\.vision_vocabulary"):
         load_vision_vocabulary(tmp_path)
 
 
@@ -189,7 +213,7 @@ def test_an_index_leads_to_no_other_folder(name: str, tmp_path: Path) -> None:
     (inside / "model.safetensors").rename(tmp_path / "outside.safetensors")
     weight_map = dict.fromkeys(network.state_dict(), name.replace("{folder}", str(tmp_path)))
     (inside / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    with pytest.raises(CheckpointError, match=r"index.json names files outside its folder: .*outside"):
+    with pytest.raises(CheckpointError, match=r"index.json names files outside its directory: .*outside"):
         load_vision_vocabulary(inside)
 
 

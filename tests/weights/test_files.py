@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from vary.errors import CheckpointError
-from vary.weights.files import TensorFiles, checkpoint_files, read_json
+from vary.model.checkpoint_files import checkpoint_files, read_json
+from vary.weights.files import TensorFiles
 
 
 def read_tensors(folder: Path) -> dict[str, torch.Tensor]:

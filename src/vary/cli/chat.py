@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vary.cli import console
 from vary.errors import VaryError, did_you_mean
+from vary.inputs.tasks import LANGUAGES
 
 if TYPE_CHECKING:
     from vary.conversation import Conversation, Turn
@@ -63,6 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="longest answer (default: what fits)",
     )
+    add("--language", choices=LANGUAGES, help="of the prompts of /task (default: the checkpoint's first)")
     console.add_sampling_options(parser)
     add("--password", metavar="TEXT", help="opens an encrypted PDF; other users of the machine may see it")
 
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         sampling=Sampling(**chosen),
         max_new_tokens=args.max_new_tokens,
     )
-    return _Session(conversation, args.image, reader).run()
+    return _Session(conversation, args.image, reader, reader.prompt_language(args.language)).run()
 
 
 class _Session:
@@ -100,10 +102,11 @@ class _Session:
             ends the command.
     """
 
-    def __init__(self, conversation: Conversation, source: str, reader: Reader) -> None:
+    def __init__(self, conversation: Conversation, source: str, reader: Reader, language: str) -> None:
         self._chat = conversation
         self._source = source
         self._reader = reader
+        self._language = language
         self._all_good = True
         self._answers = 0
         self._commands: dict[str, Callable[[str], None]] = {
@@ -228,14 +231,10 @@ class _Session:
         self._say_notes()
 
     def _task(self, rest: str) -> None:
-        from vary.inputs.tasks import LANGUAGES, resolve_task
-
-        config = self._reader.model.config
         if not rest:
-            raise console.UsageError(f"/task needs a name: {', '.join(config.tasks)}")
+            raise console.UsageError(f"/task needs a name: {', '.join(self._reader.tasks)}")
         name, _, subject = rest.partition(" ")
-        language = next((known for known in config.languages if known in LANGUAGES), LANGUAGES[0])
-        question = resolve_task(name, config.tasks, language, subject, config.prompts).prompt
+        question = self._reader.resolve_task(name, subject, self._language).prompt
         console.complain(f"asking: {question}")
         self._ask(question)
 

@@ -6,7 +6,6 @@ Such a folder holds `config.json`, `model.safetensors` with the network's own na
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from transformers import AutoImageProcessor
 
 from vary.errors import CheckpointError
+from vary.model.checkpoint_files import checkpoint_files, read_json
 from vary.model.configuration import VaryConfig, VisionVocabularyConfig
 from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS, VaryImageProcessor
 from vary.model.loading import LIBRARY_ERRORS, check_loaded, quiet_library, why
@@ -148,14 +148,7 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
         raise CheckpointError(
             f"{folder}: no such folder; parts are read from local folders only, download it first"
         )
-    try:
-        settings = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CheckpointError(f"{folder / name} cannot be read ({reason})") from error
-    if not isinstance(settings, dict):
-        raise CheckpointError(f"{folder / name} holds no JSON object")
-    return settings
+    return read_json(folder / name)
 
 
 def vision_vocabulary_config(folder: Path, settings: Mapping[str, Any]) -> VisionVocabularyConfig:
@@ -186,21 +179,19 @@ def read_subset(folder: Path, prefix: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: if files are missing or broken, or there is no such tensor.
     """
-    index = folder / "model.safetensors.index.json"
+    files = checkpoint_files(folder)
+    if other := [file.name for file in files if file.suffix != ".safetensors"]:
+        raise CheckpointError(
+            f"{folder} holds {', '.join(other)}, but safetensors are expected here; convert the checkpoint "
+            "with `vary weights convert`, or take its vocabulary out with `vary vocabulary extract`"
+        )
+    tensors: dict[str, Tensor] = {}
     try:
-        if index.is_file():
-            places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            files = sorted({file for name, file in places.items() if name.startswith(prefix)})
-            if outside := [file for file in files if Path(file).name != file]:
-                raise CheckpointError(f"{index} names files outside its folder: {', '.join(outside)}")
-        else:
-            files = ["model.safetensors"]
-        tensors: dict[str, Tensor] = {}
         for file in files:
-            with safe_open(folder / file, framework="pt") as stored:
+            with safe_open(file, framework="pt") as stored:
                 names = [name for name in stored.keys() if name.startswith(prefix)]  # noqa: SIM118 - no dict
                 tensors |= {name.removeprefix(prefix): stored.get_tensor(name) for name in names}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: its safetensors files cannot be read ({error})") from error
     if not tensors:
         raise CheckpointError(f"{folder}: its safetensors files hold no tensor that begins with {prefix!r}")

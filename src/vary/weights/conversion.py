@@ -18,7 +18,7 @@ import torch
 
 from vary import __version__
 from vary.errors import CheckpointError
-from vary.weights.files import read_json, read_text, write_json, write_text
+from vary.model.checkpoint_files import read_json, read_text, write_json, write_text
 from vary.weights.folders import check_new, copy_file, new_folder
 from vary.weights.layouts import OURS, Layout, find_family
 from vary.weights.loading import as_dtype, build_generation_config

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from vary import __version__
 from vary.errors import CheckpointError
+from vary.model.checkpoint_files import JSON_ERRORS, write_json
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
-from vary.weights.files import JSON_ERRORS, write_json
 
 __all__ = [
     "TOLERANCES",

@@ -13,12 +13,12 @@ from transformers import CLIPVisionModel
 
 from vary import __version__
 from vary.errors import CheckpointError
+from vary.model.checkpoint_files import read_json, write_json
 from vary.model.grafting import GraftLayout, choose_layout, graft_processor, load_text_tokenizer
 from vary.model.loading import quiet_library
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.part_sources import CLIP_PREFIX
 from vary.model.parts import from_parts
-from vary.weights.files import read_json, write_json
 from vary.weights.folders import check_new, new_folder
 from vary.weights.loading import as_dtype, resolve_checkpoint
 from vary.weights.manifest import write_manifest

@@ -11,11 +11,11 @@ import torch
 from transformers import GenerationConfig
 
 from vary.errors import CheckpointError
+from vary.model.checkpoint_files import checkpoint_files, read_json
 from vary.model.configuration import VaryConfig
 from vary.model.loading import LIBRARY_ERRORS, load_model, quiet_library, why
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
-from vary.weights.files import checkpoint_files, read_json
 from vary.weights.layouts import Family, Layout, find_family
 from vary.weights.processors import FAST, build_processor, tokenizer_files
 from vary.weights.sources import ORIGIN, WEIGHT_TYPES, Source, is_ours, open_source

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vary import __version__
 from vary.errors import CheckpointError
-from vary.weights.files import JSON_ERRORS, write_json
+from vary.model.checkpoint_files import JSON_ERRORS, write_json
 from vary.weights.hashing import hash_file
 from vary.weights.store import StoredFile
 

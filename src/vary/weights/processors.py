@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from vary.errors import CheckpointError
 from vary.model.chat_templates import CHAT_TEMPLATES
+from vary.model.checkpoint_files import read_json
 from vary.model.configuration import VaryConfig
 from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS, VaryImageProcessor
 from vary.model.processing import VaryProcessor
@@ -23,7 +24,6 @@ from vary.model.tokenization import (
     load_qwen_tokenizer,
     wrap_tokenizer,
 )
-from vary.weights.files import read_json
 from vary.weights.folders import copy_file
 from vary.weights.layouts import Family
 

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from vary.errors import CheckpointError
+from vary.model.checkpoint_files import checkpoint_files, read_json
 from vary.model.configuration import VaryConfig, VisionVocabularyConfig
 from vary.model.loading import LIBRARY_ERRORS, why
 from vary.model.modeling import VaryForConditionalGeneration
-from vary.weights.files import TensorFiles, TensorInfo, checkpoint_files, read_json
+from vary.weights.files import TensorFiles, TensorInfo
 from vary.weights.layouts import OURS, Layout, find_layout
 from vary.weights.names import Place
 from vary.weights.sizes import Sizes

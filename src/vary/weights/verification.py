@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 
 from vary.errors import CheckpointError, VaryError
+from vary.model.checkpoint_files import JSON_ERRORS, checkpoint_files, read_json
 from vary.model.configuration import VaryConfig, VisionVocabularyConfig
 from vary.model.loading import LIBRARY_ERRORS, why
 from vary.model.vision_vocabulary import VisionVocabulary
-from vary.weights.files import JSON_ERRORS, checkpoint_files, read_json
 from vary.weights.fingerprint import (
     TOLERANCES,
     Fingerprint,

@@ -12,6 +12,7 @@ import torch
 
 from vary import __version__
 from vary.errors import CheckpointError
+from vary.model.checkpoint_files import checkpoint_files, read_json, write_json
 from vary.model.configuration import VisionVocabularyConfig
 from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS, VaryImageProcessor
 from vary.model.vision_vocabulary import VisionVocabulary
@@ -23,7 +24,6 @@ from vary.model.vocabulary_folder import (
     network_from_tensors,
     save_vision_vocabulary,
 )
-from vary.weights.files import checkpoint_files, read_json, write_json
 from vary.weights.folders import new_folder
 from vary.weights.layouts import OURS
 from vary.weights.loading import resolve_checkpoint
