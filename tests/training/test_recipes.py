@@ -19,13 +19,16 @@ from vary.assets import nano_vocabulary
 from vary.datagen.text import TextEngineConfig
 from vary.engine.generation import generate
 from vary.errors import TrainingError
+from vary.model.character_vocabulary import FIRST_RANK
+from vary.model.loading import load_model
 from vary.model.modeling import VaryForConditionalGeneration
-from vary.model.presets import nano_processor
+from vary.model.presets import CHINESE_ROWS, nano_processor
+from vary.model.tokenization import read_tiktoken, write_tiktoken
 from vary.reader import Reader
 from vary.training.checkpoints import Position, latest_checkpoint
-from vary.training.data import PaintedLines, Stage, collate
+from vary.training.data import PaintedLines, Stage, collate, sample_rows
 from vary.training.loop import LoopSettings, learning_rate
-from vary.training.losses import vocabulary_losses
+from vary.training.losses import ctc_loss, vocabulary_losses
 from vary.training.plots import plot_log
 from vary.training.recipes import (
     VocabularyRecipe,
@@ -196,6 +199,149 @@ def test_data_without_a_line_to_learn_is_an_error(recipe: VocabularyRecipe, tmp_
         train_vocabulary(replace(recipe, max_width=8), tmp_path / "run", nano_vocabulary())
 
 
+@pytest.mark.parametrize(("asked", "rows"), [(None, CHINESE_ROWS), (700, 700)])
+def test_a_checkpoint_grows_for_chinese_and_keeps_what_it_knew(
+    recipe: VocabularyRecipe, asked: int | None, rows: int
+) -> None:
+    assert recipe.paint is not None
+    assert recipe.init_from is not None
+    chinese = replace(recipe.paint, languages=("en", "zh"))
+    before = load_model(recipe.init_from, attention="eager").eval()
+    grown = build_model(
+        replace(recipe, paint=chinese, vocab_size=asked), None, torch.device("cpu"), nano_vocabulary()
+    ).eval()
+    assert grown.config.text_config.vocab_size == rows
+    assert tuple(grown.config.languages) == ("en", "zh")
+    table = grown.get_input_embeddings().weight
+    assert table.shape[0] == rows
+    assert grown.lm_head.weight is table  # and so the CTC branch's classifier too
+    assert torch.equal(table[:512], before.get_input_embeddings().weight)
+    new = table[512:].detach()
+    assert float(new.std()) == pytest.approx(before.config.text_config.initializer_range, rel=0.05)
+    assert abs(float(new.mean())) < 0.1 * float(new.std())
+    form = line_format(before, nano_vocabulary())
+    batch = collate([(painted("Mouse"), form.encode("Mouse"))], form, "one")
+    inputs = {"input_ids": batch.input_ids, "pixel_values": batch.pixel_values, "labels": batch.labels}
+    old, now = before(**inputs), grown(**inputs)
+    torch.testing.assert_close(now.logits[..., :512], old.logits)
+    torch.testing.assert_close(now.ctc_logits[..., :512], old.ctc_logits)
+
+
+def test_an_english_run_keeps_its_table(recipe: VocabularyRecipe) -> None:
+    model = build_model(recipe, None, torch.device("cpu"), nano_vocabulary())
+    assert model.config.text_config.vocab_size == 512
+    assert tuple(model.config.languages) == ("en",)
+
+
+def test_a_new_model_has_the_languages_that_it_is_trained_on(recipe: VocabularyRecipe) -> None:
+    assert recipe.paint is not None
+    chinese = replace(recipe, init_from=None, paint=replace(recipe.paint, languages=("zh",)))
+    model = build_model(chinese, None, torch.device("cpu"), nano_vocabulary())
+    assert tuple(model.config.languages) == ("zh",)
+
+
+def test_a_table_is_not_cut(recipe: VocabularyRecipe, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="has 512 rows of vocabulary, more than the 300"):
+        train_vocabulary(replace(recipe, vocab_size=300), tmp_path / "run", nano_vocabulary())
+
+
+@pytest.mark.parametrize(
+    ("asked", "ids", "words"),
+    [
+        (20_000, 10_858, "has 10858 ids, fewer than the 20000 rows"),
+        (None, 700, f"has 700 ids, fewer than the {CHINESE_ROWS} rows .* vocab_size to 700 at most"),
+        (None, 300, f"has 300 ids, fewer than the {CHINESE_ROWS} rows .* vocab_size to 512 at most"),
+    ],
+)
+def test_a_table_does_not_grow_beyond_its_vocabulary(
+    recipe: VocabularyRecipe, tmp_path: Path, asked: int | None, ids: int, words: str
+) -> None:
+    """Neither to the rows asked for nor to those that Chinese takes of itself."""
+    assert recipe.paint is not None
+    chinese = replace(recipe, paint=replace(recipe.paint, languages=("en", "zh")), vocab_size=asked)
+    vocabulary = tmp_path / "short.tiktoken"
+    ranks = read_tiktoken(nano_vocabulary())
+    write_tiktoken(
+        sorted(ranks, key=ranks.__getitem__)[: ids - FIRST_RANK], vocabulary, first_rank=FIRST_RANK
+    )
+    with pytest.raises(TrainingError, match=words):
+        train_vocabulary(chinese, tmp_path / "run", vocabulary)
+    assert not list((tmp_path / "run").iterdir())
+
+
+class ChineseLines:
+    """A source without fonts: the pictures say nothing, the texts are beyond a table of 512 rows."""
+
+    def __init__(self, folders: tuple[Path, ...], seed: int) -> None:
+        pass
+
+    def describe(self) -> list[str]:
+        return ["five lines"]
+
+    def prepare(self) -> None:
+        pass
+
+    def pool(self, index: int, max_chars: int) -> list[tuple[np.ndarray, str]]:
+        return [(painted("x" * len(text)), text) for text in ("不一", "用中 a", "的人", "有如", "不 b")]
+
+
+def test_a_grown_model_is_resumed_grown(
+    recipe: VocabularyRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vary.training.recipes.ShardLines", ChineseLines)
+    folder = tmp_path / "run"
+    chinese = replace(
+        recipe, paint=None, shards=(tmp_path,), vocab_size=1500, steps=3, sampled_rows=8, learning_rate=1e-2
+    )
+    set_seed(chinese.seed)
+    fresh = (
+        build_model(chinese, None, torch.device("cpu"), nano_vocabulary())
+        .get_input_embeddings()
+        .weight.detach()
+        .clone()
+    )
+    train_vocabulary(chinese, folder, nano_vocabulary())
+    # The loss over all rows ends a run that began with drawn ones.
+    train_vocabulary(replace(chinese, steps=5, sampled_rows=0), folder, nano_vocabulary(), resume=True)
+    assert [step for step, _, _ in losses(folder)] == list("12345")
+    learned = load_model(folder / "model", dtype=torch.float32)
+    assert learned.config.text_config.vocab_size == 1500
+    form = line_format(learned, nano_vocabulary())
+    text = torch.tensor(form.encode("不一用中的人有如"))
+    assert int(text.min()) >= 512
+    rows = learned.get_input_embeddings().weight.detach()
+    assert float((rows[text] - fresh[text]).norm(dim=1).min()) > 0.05
+
+
+@pytest.mark.parametrize("batch_ids", ["Mouse", "不一 a"])
+def test_sampled_losses_are_those_of_a_table_of_these_rows(recipe: VocabularyRecipe, batch_ids: str) -> None:
+    """Reference: the whole table's scores, all other columns at minus infinity."""
+    model = build_model(replace(recipe, vocab_size=1500), None, torch.device("cpu"), nano_vocabulary()).eval()
+    form = line_format(model, nano_vocabulary(), sampled_rows=40)
+    ids = form.encode(batch_ids)
+    batch = collate([(painted("Mouse"), ids)], form, "one")
+    batch.rows = sample_rows(batch, form, np.random.default_rng(3))
+    assert set(ids) | {form.pad_id, form.eos_id} <= set(batch.rows.tolist())
+    assert 512 + 40 <= len(batch.rows) <= 512 + 40 + len(ids)
+    parts = vocabulary_losses(model, batch, form.pad_id)
+    whole = model(
+        input_ids=batch.input_ids,
+        pixel_values=batch.pixel_values,
+        pixel_widths=batch.pixel_widths,
+        labels=batch.labels,
+    )
+    hidden = torch.ones(1500, dtype=torch.bool)
+    hidden[batch.rows] = False
+    logits = whole.logits[:, :-1].masked_fill(hidden, -torch.inf)
+    decoder = torch.nn.functional.cross_entropy(logits[0], batch.labels[0, 1:])
+    spelled = whole.ctc_logits.masked_fill(hidden, -torch.inf)
+    ctc = ctc_loss(spelled, whole.ctc_lengths, batch.targets, batch.target_lengths, form.pad_id)
+    torch.testing.assert_close(parts["decoder"], decoder)
+    torch.testing.assert_close(parts["ctc"], ctc)
+
+
 def test_models_that_read_pages_are_refused(recipe: VocabularyRecipe) -> None:
     with pytest.raises(TrainingError, match="tiny reads whole pages"):
-        build_model(replace(recipe, init_from=None, preset="tiny"), None, torch.device("cpu"))
+        build_model(
+            replace(recipe, init_from=None, preset="tiny"), None, torch.device("cpu"), nano_vocabulary()
+        )

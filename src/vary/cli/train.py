@@ -17,6 +17,7 @@ examples:
   vary train vocabulary --paint corpus.txt --validation heldout.txt --out runs/nano --steps 10000
   vary train vocabulary --shards data/lines --out runs/nano --init-from runs/older/model
   vary train vocabulary --paint corpus.txt --validation heldout.txt --out runs/nano --steps 10000 --resume
+  vary train vocabulary --paint en.txt zh.txt --languages en,zh --init-from runs/nano/model --out runs/zh
 """
 
 
@@ -42,6 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     data.add_argument("--shards", type=Path, nargs="+", metavar="DIR", help="folders of `vary synth text`")
     data.add_argument("--paint", nargs="+", metavar="CORPUS", help="paint lines from these text files")
     add("--languages", default="en", help="of the corpus to paint, such as en,zh (default: %(default)s)")
+    add("--language-weights", metavar="N,N", help="how often each is painted (default: equally often)")
     add(
         "--validation",
         nargs="+",
@@ -68,6 +70,8 @@ NUMBERS: tuple[tuple[str, Any, str], ...] = (
     ("warmup_steps", console.positive_int, "steps of linear rise, a tenth of the run at most"),
     ("decay_fraction", console.positive_number, "last share of the run in which the rate falls"),
     ("ctc_weight", console.positive_number, "weight of the CTC loss"),
+    ("vocab_size", console.positive_int, "rows of the vocabulary; a checkpoint with fewer grows"),
+    ("sampled_rows", console.whole_number, "compare with so many drawn rows, not with the whole vocabulary"),
     ("seed", console.whole_number, "of weights and data"),
     ("workers", console.whole_number, "processes that make data"),
     ("log_every", console.positive_int, "steps between rows of the log"),
@@ -98,6 +102,9 @@ def run(args: argparse.Namespace) -> int:
     from vary.training.validation import VALIDATION_FAMILIES, LineValidation, validation_lines
 
     languages = tuple(language.strip() for language in args.languages.split(","))
+    if args.shards and args.language_weights is not None:
+        raise console.UsageError("--language-weights is for --paint; shards hold what they hold")
+    weights = _weights(args.language_weights, languages)
     numbers = {name: value for name, _, _ in NUMBERS if (value := getattr(args, name)) is not None}
     if args.precision:
         numbers["precision"] = args.precision
@@ -110,16 +117,30 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.paint:
         paint = TextEngineConfig(
-            corpus=tuple(args.paint), languages=languages, seed=recipe.seed, exclude_fonts=VALIDATION_FAMILIES
+            corpus=tuple(args.paint),
+            languages=languages,
+            language_weights=weights,
+            seed=recipe.seed,
+            exclude_fonts=VALIDATION_FAMILIES,
         )
         recipe = replace(recipe, paint=paint)
     vocabulary = args.vocabulary or nano_vocabulary()
     validate: Any = None
     if args.validation:
-        lines = validation_lines(TextEngineConfig(corpus=tuple(args.validation), languages=languages))
+        lines = {
+            language: validation_lines(
+                TextEngineConfig(corpus=tuple(args.validation), languages=(language,)), 128 // len(languages)
+            )
+            for language in languages
+        }
 
         def validate(model: VaryForConditionalGeneration) -> dict[str, float]:
-            return LineValidation(lines, line_format(model, vocabulary), edit_distance)(model)
+            form = line_format(model, vocabulary)
+            return {
+                name if len(lines) == 1 else f"{name}_{language}": rate
+                for language, some in lines.items()
+                for name, rate in LineValidation(some, form, edit_distance)(model).items()
+            }
 
     train_vocabulary(
         recipe,
@@ -131,3 +152,19 @@ def run(args: argparse.Namespace) -> int:
     )
     plot_log(args.out / "log.csv", args.out / "loss.png")
     return 0
+
+
+def _weights(text: str | None, languages: tuple[str, ...]) -> tuple[float, ...] | None:
+    """The numbers of `--language-weights`, one for each language.  Raises console.UsageError."""
+    if text is None:
+        return None
+    try:
+        weights = tuple(map(float, text.split(",")))
+    except ValueError:
+        weights = ()
+    if len(weights) != len(languages) or not all(0 <= w < float("inf") for w in weights) or not sum(weights):
+        raise console.UsageError(
+            f"--language-weights {text}: expected {len(languages)} numbers of 0 and more, not all 0, for the "
+            f"languages {','.join(languages)}, such as {','.join('1' for _ in languages)}"
+        )
+    return weights

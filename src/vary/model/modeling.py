@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import (
     AutoModel,
@@ -278,9 +279,18 @@ class VaryForConditionalGeneration(VaryPreTrainedModel, GenerationMixin):
         """See `VaryModel.get_image_features`."""
         return self.model.get_image_features(pixel_values, **kwargs)
 
-    def ctc_logits(self, features: VaryImageFeatures) -> Tensor:
-        """Scores of the CTC branch's frames, (images, frames, vocabulary), by the language model's head."""
-        return self.lm_head(features.ctc_frames)
+    def ctc_logits(self, features: VaryImageFeatures, rows: Tensor | None = None) -> Tensor:
+        """Scores of the CTC branch's frames, (images, frames, vocabulary), by the language model's head.
+
+        With `rows` (K,) they are (images, frames, K), see `scores`.  Raises ValueError without a CTC branch.
+        """
+        if features.ctc_frames is None:
+            raise ValueError("this model has no CTC branch")
+        return self.scores(features.ctc_frames, rows)
+
+    def scores(self, hidden: Tensor, rows: Tensor | None = None) -> Tensor:
+        """The head's scores (..., vocabulary) of states (..., width), or those of `rows` (K,) alone."""
+        return self.lm_head(hidden) if rows is None else F.linear(hidden, self.lm_head.weight[rows])
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
@@ -297,9 +307,14 @@ class VaryForConditionalGeneration(VaryPreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         mm_encoder_outputs: dict[str, VaryImageFeatures] | None = None,
+        vocabulary_rows: Tensor | None = None,
         **kwargs: Any,
     ) -> VaryCausalLMOutputWithPast:
-        """See `VaryModel.forward`; labels (B, T), -100 where nothing is learned, are shifted inside."""
+        """See `VaryModel.forward`; labels (B, T), -100 where nothing is learned, are shifted inside.
+
+        With `vocabulary_rows` (K,) the scores, the CTC branch's too, are of these ids alone, in their order,
+        and so are the labels: positions in it.
+        """
         output = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -315,12 +330,12 @@ class VaryForConditionalGeneration(VaryPreTrainedModel, GenerationMixin):
         )
         hidden = output.last_hidden_state
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(hidden[:, kept])
+        logits = self.scores(hidden[:, kept], vocabulary_rows)
         loss = ctc_logits = ctc_lengths = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=logits.shape[-1], **kwargs)
             if (features := output.image_features) is not None and features.ctc_frames is not None:
-                ctc_logits, ctc_lengths = self.ctc_logits(features), features.ctc_lengths
+                ctc_logits, ctc_lengths = self.ctc_logits(features, vocabulary_rows), features.ctc_lengths
         return VaryCausalLMOutputWithPast(
             loss=loss,
             logits=logits,

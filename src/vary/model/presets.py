@@ -13,8 +13,10 @@ from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS, VaryImageProce
 from vary.model.processing import VaryProcessor
 from vary.model.tokenization import load_character_tokenizer
 
-__all__ = ["PRESETS", "Preset", "nano_processor", "preset_config"]
+__all__ = ["CHINESE_ROWS", "PRESETS", "Preset", "nano_processor", "preset_config"]
 
+CHINESE_ROWS = 5504
+"""Ids of vary-nano's vocabulary up to which all but 1.3% of a Chinese corpus' characters are found."""
 QWEN_TOKENS = {"image_token_id": 151859, "image_start_token_id": 151857, "image_end_token_id": 151858}
 ALL_TASKS = ("ocr", "markdown", "table", "chart", "caption", "detect", "locate", "ask")
 CLIP_L14 = {
@@ -109,7 +111,7 @@ def vary_nano(vocab_size: int = 512) -> VaryConfig:
     """vary-nano: reads text lines 32 pixels high; small enough for a CPU.
 
     Its token ids follow `assets/nano/nano.tiktoken`, whose first 512 are a Latin vocabulary: an English
-    checkpoint has that many rows, and grows to the whole table for Chinese.
+    checkpoint has that many rows, one that reads Chinese too has more (`CHINESE_ROWS`).
     """
     width = 192
     return VaryConfig(

@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerFast
 from vary.datagen.shards import describe_engine, read_manifest, read_shards
 from vary.datagen.text import TextEngine, TextEngineConfig
 from vary.errors import DataError
+from vary.model.character_vocabulary import LATIN_VOCABULARY_SIZE
 from vary.model.tokenization import encode_text, load_character_tokenizer
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "ShardLines",
     "Stage",
     "make_batches",
+    "sample_rows",
 ]
 
 IGNORED = -100
@@ -137,6 +139,7 @@ class LineFormat:
         image_ids: ids of `<imgpad>`, `<img>`, `</img>`.
         eos_id, pad_id: the end of text, and padding (the CTC blank too).
         ctc_frames: frames per patch column; a text that needs more frames than there are is dropped.
+        sampled_rows: rows of the table drawn for a batch, for its loss to compare with; 0: it takes all.
     """
 
     vocabulary: Path
@@ -148,6 +151,7 @@ class LineFormat:
     eos_id: int
     pad_id: int
     ctc_frames: int
+    sampled_rows: int = 0
 
     def encode(self, text: str) -> list[int]:
         return encode_text(_tokenizer(self.vocabulary), text)
@@ -175,6 +179,7 @@ class LineBatch:
         targets: the texts' ids in a row, (sum of lengths,).
         target_lengths: (B,).
         name: where the batch comes from, for messages.
+        rows: the ids that the loss compares with, (K,), sorted, those of the batch among them; None: all.
     """
 
     pixel_values: Tensor
@@ -185,6 +190,7 @@ class LineBatch:
     targets: Tensor
     target_lengths: Tensor
     name: str
+    rows: Tensor | None = None
 
     def to(self, device: torch.device) -> LineBatch:
         moved = {
@@ -229,6 +235,19 @@ def collate(lines: Sequence[tuple[NDArray[np.uint8], list[int]]], form: LineForm
     )
 
 
+def sample_rows(batch: LineBatch, form: LineFormat, rng: np.random.Generator) -> Tensor:
+    """The ids that the loss compares this batch's characters with: sorted, each once.
+
+    They are the batch's own, the padding's (the CTC blank), the end's, the first
+    `LATIN_VOCABULARY_SIZE`, which are in every text, and `form.sampled_rows` drawn from the others, all with
+    the same chance.
+    """
+    latin = min(LATIN_VOCABULARY_SIZE, form.vocab_size)
+    drawn = latin + rng.permutation(form.vocab_size - latin)[: form.sampled_rows]
+    own = torch.tensor([form.pad_id, form.eos_id])
+    return torch.cat([torch.arange(latin), own, batch.targets, torch.from_numpy(drawn)]).unique()
+
+
 def make_batches(
     samples: Sequence[tuple[NDArray[np.uint8], str]],
     form: LineFormat,
@@ -262,6 +281,9 @@ def make_batches(
             batches.append(collate(kept[first:last], form, f"{name}, batch {len(batches)}"))
             first = last
     rng.shuffle(batches)
+    if form.sampled_rows:
+        for batch in batches:
+            batch.rows = sample_rows(batch, form, rng)
     return batches, len(samples) - len(kept)
 
 

@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from vary.datagen.corpus import LANGUAGES
 from vary.errors import TrainingError
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.training.checkpoints import Position, save_checkpoint
@@ -192,4 +193,5 @@ LOG_COLUMNS = (
         "seconds",
     ),
     *("cer_decoder", "cer_ctc"),
+    *(f"{name}_{language}" for language in LANGUAGES for name in ("cer_decoder", "cer_ctc")),
 )

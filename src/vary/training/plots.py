@@ -5,11 +5,19 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from vary.datagen.corpus import LANGUAGES
 from vary.errors import MissingDependencyError, TrainingError
 
 __all__ = ["plot_log"]
 
-PANELS = (("loss", ("decoder", "ctc")), ("character error rate, validation", ("cer_decoder", "cer_ctc")))
+RATES = ("cer_decoder", "cer_ctc")
+PANELS = (
+    ("loss", ("decoder", "ctc")),
+    (
+        "character error rate, validation",
+        (*RATES, *(f"{name}_{language}" for language in LANGUAGES for name in RATES)),
+    ),
+)
 
 
 def plot_log(log: Path, picture: Path) -> None:

@@ -21,7 +21,8 @@ from vary.model.configuration import VaryConfig
 from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS
 from vary.model.loading import load_model
 from vary.model.modeling import VaryForConditionalGeneration
-from vary.model.presets import nano_processor, preset_config
+from vary.model.presets import CHINESE_ROWS, nano_processor, preset_config
+from vary.model.tokenization import read_tiktoken
 from vary.training.checkpoints import Position, latest_checkpoint, load_training_state
 from vary.training.data import LineBatch, LineFormat, LineSource, PaintedLines, PoolLoader, ShardLines, Stage
 from vary.training.loop import Evaluate, LoopSettings, Progress, train
@@ -30,7 +31,7 @@ from vary.training.losses import vocabulary_losses
 __all__ = ["VocabularyRecipe", "export_model", "line_format", "train_vocabulary"]
 
 RECIPE_FILE = "recipe.json"
-MAY_CHANGE = ("steps", "workers", "log_every", "save_every", "evaluate_every", "compile")
+MAY_CHANGE = ("steps", "sampled_rows", "workers", "log_every", "save_every", "evaluate_every", "compile")
 """Settings that a resumed run may have otherwise than when it began."""
 EMPTY_POOLS = 20
 
@@ -45,6 +46,8 @@ class VocabularyRecipe:
     Attributes:
         preset: the model to build, unless `init_from` names a checkpoint whose weights to start with.
         init_from: a model folder; its configuration wins over the preset.
+        vocab_size: rows of the vocabulary's table; new ones are added behind those that are there.  None
+            takes as many as there are, or `CHINESE_ROWS` if those are fewer and Chinese is painted.
         shards: folders written by `vary synth text`; or
         paint: an engine that paints the lines while the model trains.
         steps: optimizer steps.
@@ -53,6 +56,9 @@ class VocabularyRecipe:
         learning_rate, warmup_steps, decay_fraction, final_fraction: warm-up, constant, linear decay.
         betas, weight_decay, clip: AdamW's and the gradient's.
         ctc_weight: of the CTC loss beside the decoder's 1.
+        sampled_rows: compare the characters of a batch with each other, with the Latin rows, and with so many
+            drawn from the rest, instead of with the whole table; 0 for the whole.  A Chinese table costs
+            almost as much as the rest of vary-nano; the last steps of a run should have the whole.
         stages: the curriculum, shares of the run with the longest line in characters.
         seed: of weights and data.
         precision: `bf16` or `no` (float32).
@@ -63,6 +69,7 @@ class VocabularyRecipe:
 
     preset: str = "vary-nano"
     init_from: Path | None = None
+    vocab_size: int | None = None
     shards: tuple[Path, ...] = ()
     paint: TextEngineConfig | None = None
     steps: int = 10_000
@@ -76,6 +83,7 @@ class VocabularyRecipe:
     weight_decay: float = 0.01
     clip: float = 1.0
     ctc_weight: float = 0.5
+    sampled_rows: int = 0
     stages: tuple[Stage, ...] = (Stage(0.08, 12), Stage(0.25, 32), Stage(1.0, 200))
     seed: int = 0
     precision: str = "bf16"
@@ -100,7 +108,7 @@ class VocabularyRecipe:
         )
 
 
-def line_format(model: VaryForConditionalGeneration, vocabulary: Path) -> LineFormat:
+def line_format(model: VaryForConditionalGeneration, vocabulary: Path, sampled_rows: int = 0) -> LineFormat:
     """How lines become tensors for this model; the pixel normalisation is the line processor's."""
     config = model.config
     settings: dict[str, Any] = PUBLISHED_IMAGE_SETTINGS["vary_nano"]
@@ -114,13 +122,16 @@ def line_format(model: VaryForConditionalGeneration, vocabulary: Path) -> LineFo
         eos_id=config.text_config.eos_token_id,
         pad_id=config.text_config.pad_token_id,
         ctc_frames=config.vision_vocabulary_config.ctc_frames,
+        sampled_rows=sampled_rows,
     )
 
 
 def build_model(
-    recipe: VocabularyRecipe, resume_from: Path | None, device: torch.device
+    recipe: VocabularyRecipe, resume_from: Path | None, device: torch.device, vocabulary: Path
 ) -> VaryForConditionalGeneration:
-    """The model of a run: from its own checkpoint, from other weights, or new.
+    """The model of a run: from its own checkpoint, from other weights, or new; with the rows that it needs.
+
+    Its languages are those that it had, if it comes from a checkpoint, and those that are painted.
 
     The CPU's fused attention is slow backwards: on sequences as short as a line's it trains several times
     faster written out (`benchmarks/README.md`).
@@ -130,11 +141,45 @@ def build_model(
     if source is not None:
         model = load_model(source, dtype=torch.float32, attention=attention)
         _check_lines(model.config, str(source))
-        return model
-    config = preset_config(recipe.preset)
-    _check_lines(config, recipe.preset)
-    config._attn_implementation = attention
-    return VaryForConditionalGeneration(config)
+    else:
+        config = preset_config(recipe.preset)
+        _check_lines(config, recipe.preset)
+        config._attn_implementation = attention
+        model = VaryForConditionalGeneration(config)
+    painted = recipe.paint.languages if recipe.paint else ()
+    before = model.config.text_config.vocab_size
+    rows = recipe.vocab_size or (max(before, CHINESE_ROWS) if "zh" in painted else before)
+    grow_vocabulary(model, rows, vocabulary)
+    learned = model.config.languages if source is not None else ()
+    model.config.languages = tuple(dict.fromkeys((*learned, *painted))) or model.config.languages
+    return model
+
+
+def grow_vocabulary(model: VaryForConditionalGeneration, rows: int, vocabulary: Path) -> None:
+    """Adds rows to the table of embedding, head and CTC classifier up to `rows`; the first stay as they are.
+
+    New rows are drawn as those of a new model are.  `vocabulary` is the `.tiktoken` file of their characters.
+
+    Raises:
+        TrainingError: if the table has more rows: taking some away would forget characters; or if the
+            vocabulary has too few ids for the new ones.
+    """
+    before = model.config.text_config.vocab_size
+    if rows < before:
+        raise TrainingError(
+            f"the model has {before} rows of vocabulary, more than the {rows} asked for; "
+            f"set vocab_size to {before} or more"
+        )
+    if rows > before:
+        ids = max(read_tiktoken(vocabulary).values()) + 1
+        if rows > ids:
+            raise TrainingError(
+                f"{vocabulary} has {ids} ids, fewer than the {rows} rows that the model would grow to; take "
+                f"a larger vocabulary, or set vocab_size to {max(before, ids)} at most"
+            )
+        # The library's own choice is a normal distribution about the old rows' mean, which is not a row that
+        # says nothing: each new character would begin as likely as the old ones are on average.
+        model.resize_token_embeddings(rows, mean_resizing=False)
 
 
 def _check_lines(config: VaryConfig, name: str) -> None:
@@ -162,7 +207,8 @@ def stage_batches(
                 raise TrainingError(
                     f"{empty} pools without a line to learn, {dropped} samples left out of the last; "
                     f"wider than {recipe.max_width} pixels, or with characters beyond the first "
-                    f"{form.vocab_size} ids, which are all that this model has; look at the data"
+                    f"{form.vocab_size} ids, which are all that this model has (vocab_size adds some); "
+                    "look at the data"
                 )
             for index, batch in itertools.islice(enumerate(batches), position.batch, None):
                 stage_ends = position.step + 1 >= last_step  # the next stage begins with a pool of its own
@@ -203,7 +249,8 @@ def train_vocabulary(
         progress: called with a line of figures.
 
     Raises:
-        TrainingError: without data, on a folder that holds another run, or on a non-finite loss.
+        TrainingError: without data, on a folder that holds another run, on a vocabulary that does not fit the
+            rows asked for, or on a non-finite loss.
     """
     if (recipe.paint is None) == (not recipe.shards):
         raise TrainingError("a run needs either shards or a corpus to paint from, and not both")
@@ -216,7 +263,7 @@ def train_vocabulary(
         _check_same(folder, recipe)
     accelerator = Accelerator(mixed_precision=recipe.precision)
     set_seed(recipe.seed)
-    model = build_model(recipe, found, accelerator.device)
+    model = build_model(recipe, found, accelerator.device, vocabulary)
     position, optimizer_state = load_training_state(found) if found else (Position(), None)
     optimizer = torch.optim.AdamW(
         model.parameters(), recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay, fused=True
@@ -234,7 +281,7 @@ def train_vocabulary(
         _write_json(folder / RECIPE_FILE, asdict(recipe))
         _write_json(folder / "data.json", source.describe())
     blank = model.config.text_config.pad_token_id
-    form = line_format(model, vocabulary)
+    form = line_format(model, vocabulary, recipe.sampled_rows)
     train(
         model,
         optimizer,

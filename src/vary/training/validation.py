@@ -17,7 +17,7 @@ from vary.training.data import LineBatch, LineFormat, make_batches
 
 __all__ = ["VALIDATION_FAMILIES", "LineValidation", "validation_lines"]
 
-VALIDATION_FAMILIES = ("Caladea", "Carlito", "Clear Sans*", "PT Serif*", "Vollkorn")
+VALIDATION_FAMILIES = ("Caladea", "Carlito", "Clear Sans*", "LXGW WenKai*", "PT Serif*", "Vollkorn")
 """Left out of training, whatever else is installed; patterns of family names."""
 
 Lines = list[tuple[NDArray[np.uint8], str]]
