@@ -12,7 +12,7 @@ from collections import Counter
 
 import cv2
 
-from vary.datagen.text import TextEngine, TextEngineConfig
+from vary.datagen.lines.engine import LineEngine, LineEngineConfig
 
 
 def main() -> None:
@@ -24,8 +24,8 @@ def main() -> None:
     args = parser.parse_args()
     cv2.setNumThreads(1)
     began = time.perf_counter()
-    config = TextEngineConfig(corpus=tuple(args.corpus), languages=tuple(args.languages.split(",")))
-    engine = TextEngine(config)
+    config = LineEngineConfig(corpus=tuple(args.corpus), languages=tuple(args.languages.split(",")))
+    engine = LineEngine(config)
     engine.page(0)
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
     print(f"started in {time.perf_counter() - began:.1f} s: {len(engine.fonts.families)} font families")

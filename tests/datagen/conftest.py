@@ -8,8 +8,8 @@ import matplotlib
 import pytest
 
 from vary.datagen.fonts import FontCatalogue, find_fonts
-from vary.datagen.planning import TextEngineConfig
-from vary.datagen.text import TextEngine
+from vary.datagen.lines.engine import LineEngine
+from vary.datagen.lines.planning import LineEngineConfig
 
 PARAGRAPHS = (
     "The quick brown fox jumps over the lazy dog, while five boxing wizards jump quickly.",
@@ -44,14 +44,14 @@ def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def config(corpus_file: Path, font_folder: Path) -> TextEngineConfig:
+def config(corpus_file: Path, font_folder: Path) -> LineEngineConfig:
     """A configuration of small pages."""
-    return TextEngineConfig(
+    return LineEngineConfig(
         corpus=(str(corpus_file),), font_folders=(str(font_folder),), seed=11, lines_per_page=(6, 12)
     )
 
 
 @pytest.fixture(scope="session")
-def engine(config: TextEngineConfig, catalogue: FontCatalogue) -> TextEngine:
+def engine(config: LineEngineConfig, catalogue: FontCatalogue) -> LineEngine:
     """An engine on the small corpus."""
-    return TextEngine(config, fonts=catalogue)
+    return LineEngine(config, fonts=catalogue)

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vary.datagen.planning import TextEngineConfig
+from vary.datagen.lines.engine import LineEngine
+from vary.datagen.lines.planning import LineEngineConfig
 from vary.datagen.shards import MANIFEST, read_manifest, read_shard, read_shards, write_shards
-from vary.datagen.text import TextEngine
 from vary.errors import DataError
 
 
@@ -25,7 +25,7 @@ def shard_bytes(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.tar"))}
 
 
-def test_round_trip(engine: TextEngine, tmp_path: Path) -> None:
+def test_round_trip(engine: LineEngine, tmp_path: Path) -> None:
     reported: list[int] = []
     manifest = write_shards(engine, tmp_path, lines=70, lines_per_shard=30, progress=reported.append)
     assert manifest == read_manifest(tmp_path)
@@ -57,7 +57,7 @@ def test_round_trip(engine: TextEngine, tmp_path: Path) -> None:
     ]
 
 
-def test_manifest_says_what_it_was_made_from(engine: TextEngine, tmp_path: Path, corpus_file: Path) -> None:
+def test_manifest_says_what_it_was_made_from(engine: LineEngine, tmp_path: Path, corpus_file: Path) -> None:
     import hashlib
 
     manifest = write_shards(engine, tmp_path, lines=5)
@@ -73,14 +73,14 @@ def test_manifest_says_what_it_was_made_from(engine: TextEngine, tmp_path: Path,
     assert str(tmp_path) not in json.dumps(manifest)
 
 
-def test_members_are_pairs_in_webdataset_order(engine: TextEngine, tmp_path: Path) -> None:
+def test_members_are_pairs_in_webdataset_order(engine: LineEngine, tmp_path: Path) -> None:
     write_shards(engine, tmp_path, lines=4)
     with tarfile.open(tmp_path / "shard-000000.tar") as tar:
         names = tar.getnames()
     assert names == [f"000000-{n:06d}.{suffix}" for n in range(4) for suffix in ("png", "json")]
 
 
-def test_workers_change_nothing(engine: TextEngine, tmp_path: Path) -> None:
+def test_workers_change_nothing(engine: LineEngine, tmp_path: Path) -> None:
     write_shards(engine, tmp_path / "one", lines=60, lines_per_shard=20, workers=1)
     write_shards(engine, tmp_path / "three", lines=60, lines_per_shard=20, workers=3)
     assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "three")
@@ -88,7 +88,7 @@ def test_workers_change_nothing(engine: TextEngine, tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_no_half_shard_and_the_next_run_goes_on(
-    engine: TextEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: LineEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, folder = tmp_path / "whole", tmp_path / "broken"
     write_shards(engine, whole, lines=60, lines_per_shard=20)
@@ -121,10 +121,10 @@ def test_killed_half_way(corpus_file: Path, font_folder: Path, tmp_path: Path) -
 
     def command(out: Path) -> list[str]:
         code = (
-            "from vary.datagen import TextEngine, TextEngineConfig, write_shards\n"
+            "from vary.datagen import LineEngine, LineEngineConfig, write_shards\n"
             f"files, folders = ({str(corpus_file)!r},), ({str(font_folder)!r},)\n"
-            "config = TextEngineConfig(corpus=files, font_folders=folders)\n"
-            f"write_shards(TextEngine(config), {str(out)!r}, lines={lines}, lines_per_shard=50)\n"
+            "config = LineEngineConfig(corpus=files, font_folders=folders)\n"
+            f"write_shards(LineEngine(config), {str(out)!r}, lines={lines}, lines_per_shard=50)\n"
         )
         return [sys.executable, "-c", code]
 
@@ -146,7 +146,7 @@ def test_killed_half_way(corpus_file: Path, font_folder: Path, tmp_path: Path) -
 
 
 def test_a_finished_data_set_is_left_alone(
-    engine: TextEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: LineEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = write_shards(engine, tmp_path, lines=5)
     monkeypatch.setattr(engine, "page_samples", lambda index: pytest.fail("painted again"))
@@ -154,7 +154,7 @@ def test_a_finished_data_set_is_left_alone(
 
 
 def test_another_data_set_is_not_mixed_in(
-    engine: TextEngine, config: TextEngineConfig, tmp_path: Path
+    engine: LineEngine, config: LineEngineConfig, tmp_path: Path
 ) -> None:
     write_shards(engine, tmp_path, lines=5)
     with pytest.raises(DataError, match="other seed, config"):
@@ -165,7 +165,7 @@ def test_another_data_set_is_not_mixed_in(
 
 
 def test_an_engine_without_a_usable_line_stops(
-    engine: TextEngine, config: TextEngineConfig, tmp_path: Path
+    engine: LineEngine, config: LineEngineConfig, tmp_path: Path
 ) -> None:
     nothing = engine.with_config(
         replace(config, min_chars=50, max_chars=60, columns=(3, 4), lines_per_page=(1, 1))
@@ -175,7 +175,7 @@ def test_an_engine_without_a_usable_line_stops(
     assert not list(tmp_path.glob("*.tar"))
 
 
-def test_broken_shards_are_named(engine: TextEngine, tmp_path: Path) -> None:
+def test_broken_shards_are_named(engine: LineEngine, tmp_path: Path) -> None:
     write_shards(engine, tmp_path, lines=5)
     path = tmp_path / "shard-000000.tar"
     data = path.read_bytes()

@@ -16,7 +16,7 @@ from transformers import set_seed
 
 from factories import small_nano_config
 from vary.assets import nano_vocabulary
-from vary.datagen.text import TextEngineConfig
+from vary.datagen.lines.engine import LineEngineConfig
 from vary.engine.generation import generate
 from vary.errors import TrainingError
 from vary.model.character_vocabulary import FIRST_RANK
@@ -45,7 +45,7 @@ FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 def recipe(tiny_nano_folder: Path, tmp_path: Path) -> VocabularyRecipe:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("the cat sat on the mat\nand ran away from a dog\n" * 4, encoding="utf-8")
-    paint = TextEngineConfig(corpus=(str(corpus),), font_folders=(str(FONTS),), lines_per_page=(3, 4))
+    paint = LineEngineConfig(corpus=(str(corpus),), font_folders=(str(FONTS),), lines_per_page=(3, 4))
     return VocabularyRecipe(
         init_from=tiny_nano_folder,
         paint=paint,

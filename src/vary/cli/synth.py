@@ -123,10 +123,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _text(args: argparse.Namespace) -> int:
+    from vary.datagen.lines.engine import LineEngine, LineEngineConfig
     from vary.datagen.shards import write_shards
-    from vary.datagen.text import TextEngine, TextEngineConfig
 
-    config = TextEngineConfig(
+    config = LineEngineConfig(
         corpus=tuple(args.corpus),
         seed=args.seed,
         split=args.split_name,
@@ -138,7 +138,7 @@ def _text(args: argparse.Namespace) -> int:
         max_chars=args.max_chars,
         max_width_px=args.max_width,
     )
-    engine = TextEngine(config)
+    engine = LineEngine(config)
     with console.progress_bar("painting", "line") as advance:
         manifest = write_shards(
             engine,

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from vary.assets import nano_vocabulary
-    from vary.datagen.text import TextEngineConfig
+    from vary.datagen.lines.engine import LineEngineConfig
     from vary.evaluation.metrics import edit_distance
     from vary.model.modeling import VaryForConditionalGeneration
     from vary.training.plots import plot_log
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         **numbers,
     )
     if args.paint:
-        paint = TextEngineConfig(
+        paint = LineEngineConfig(
             corpus=tuple(args.paint),
             languages=languages,
             language_weights=weights,
@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     if args.validation:
         lines = {
             language: validation_lines(
-                TextEngineConfig(corpus=tuple(args.validation), languages=(language,)), 128 // len(languages)
+                LineEngineConfig(corpus=tuple(args.validation), languages=(language,)), 128 // len(languages)
             )
             for language in languages
         }

@@ -3,7 +3,7 @@
 The way of the data::
 
     corpus.py       paragraphs of a text file, cleaned
-      -> text.py    TextEngine: page number in, line samples out
+      -> text.py    LineEngine: page number in, line samples out
       -> planning.py, wording.py, layout.py    a page's plan: font, size, column, its texts broken into lines
       -> painting.py     the plan painted with PIL; found lines matched to painted ones
       -> degradation.py  what scanners, cameras, faxes do to a page; line boxes move along
@@ -18,20 +18,20 @@ from __future__ import annotations
 
 from vary.datagen.corpus import Corpus, Paragraph
 from vary.datagen.fonts import FontCatalogue, FontFace, find_fonts
-from vary.datagen.planning import TextEngineConfig
+from vary.datagen.lines.engine import LineEngine, LineSample, PageSamples
+from vary.datagen.lines.planning import LineEngineConfig
 from vary.datagen.shards import ShardItem, read_shards, write_shards
-from vary.datagen.text import LineSample, PageSamples, TextEngine
 
 __all__ = [
     "Corpus",
     "FontCatalogue",
     "FontFace",
+    "LineEngine",
+    "LineEngineConfig",
     "LineSample",
     "PageSamples",
     "Paragraph",
     "ShardItem",
-    "TextEngine",
-    "TextEngineConfig",
     "find_fonts",
     "read_shards",
     "write_shards",

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vary.datagen.corpus import file_sha256
-from vary.datagen.text import LineSample, TextEngine
+from vary.datagen.lines.engine import LineEngine, LineSample
 from vary.errors import DataError
 
 __all__ = [
@@ -77,11 +77,11 @@ class _Job:
     lines: int
 
 
-_ENGINE: TextEngine | None = None
+_ENGINE: LineEngine | None = None
 """The engine of a worker process."""
 
 
-def _start_worker(engine: TextEngine) -> None:
+def _start_worker(engine: LineEngine) -> None:
     global _ENGINE
     _ENGINE = engine
     cv2.setNumThreads(1)
@@ -94,7 +94,7 @@ def _work(job: _Job) -> Record:
 
 
 def write_shards(
-    engine: TextEngine,
+    engine: LineEngine,
     folder: str | Path,
     *,
     lines: int,
@@ -136,7 +136,7 @@ def write_shards(
     return manifest
 
 
-def _run(jobs: list[_Job], engine: TextEngine, workers: int) -> Iterator[Record]:
+def _run(jobs: list[_Job], engine: LineEngine, workers: int) -> Iterator[Record]:
     if workers == 1 or len(jobs) < 2:
         for job in jobs:
             yield _write_shard(engine, job)
@@ -154,7 +154,7 @@ def _run(jobs: list[_Job], engine: TextEngine, workers: int) -> Iterator[Record]
             raise
 
 
-def describe_engine(engine: TextEngine) -> Record:
+def describe_engine(engine: LineEngine) -> Record:
     """What an engine's samples depend on: texts, fonts, settings, versions; the head of a manifest."""
     config = asdict(engine.config)
     files = [Path(file) for file in config.pop("corpus")]
@@ -239,7 +239,7 @@ def _totals(notes: list[Record]) -> Record:
     }
 
 
-def _write_shard(engine: TextEngine, job: _Job) -> Record:
+def _write_shard(engine: LineEngine, job: _Job) -> Record:
     """Write one shard and its note; both appear under their names only when they are whole."""
     path = _shard_path(job.folder, job.number)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerFast
 
+from vary.datagen.lines.engine import LineEngine, LineEngineConfig
 from vary.datagen.shards import describe_engine, read_manifest, read_shards
-from vary.datagen.text import TextEngine, TextEngineConfig
 from vary.errors import DataError
 from vary.model.character_vocabulary import LATIN_VOCABULARY_SIZE
 from vary.model.tokenization import encode_text, load_character_tokenizer
@@ -71,7 +71,7 @@ class LineSource(Protocol):
 class PaintedLines:
     """Lines painted on the fly; pool n holds the pages [n * pages, (n + 1) * pages) of the engine."""
 
-    config: TextEngineConfig
+    config: LineEngineConfig
     pages: int = 16
 
     def describe(self) -> Any:
@@ -91,9 +91,9 @@ class PaintedLines:
 
 
 @lru_cache(maxsize=4)
-def _engine(config: TextEngineConfig) -> TextEngine:
+def _engine(config: LineEngineConfig) -> LineEngine:
     """One engine per process and configuration: finding its fonts and reading its corpus takes seconds."""
-    return TextEngine(config)
+    return LineEngine(config)
 
 
 @dataclass(frozen=True)

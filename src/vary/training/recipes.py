@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from vary.datagen.text import TextEngineConfig
+from vary.datagen.lines.engine import LineEngineConfig
 from vary.errors import TrainingError
 from vary.model.configuration import VaryConfig
 from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS
@@ -71,7 +71,7 @@ class VocabularyRecipe:
     init_from: Path | None = None
     vocab_size: int | None = None
     shards: tuple[Path, ...] = ()
-    paint: TextEngineConfig | None = None
+    paint: LineEngineConfig | None = None
     steps: int = 10_000
     batch_pixels: int = 8192
     max_width: int = 1536

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from vary.datagen.fonts import FontCatalogue, find_fonts
-from vary.datagen.text import TextEngine, TextEngineConfig
+from vary.datagen.lines.engine import LineEngine, LineEngineConfig
 from vary.errors import DataError
 from vary.model.modeling import VaryForConditionalGeneration, VaryImageFeatures
 from vary.training.data import LineBatch, LineFormat, make_batches
@@ -23,7 +23,7 @@ VALIDATION_FAMILIES = ("Caladea", "Carlito", "Clear Sans*", "LXGW WenKai*", "PT 
 Lines = list[tuple[NDArray[np.uint8], str]]
 
 
-def validation_lines(paint: TextEngineConfig, count: int = 128) -> Lines:
+def validation_lines(paint: LineEngineConfig, count: int = 128) -> Lines:
     """Lines of full length in the validation families, from `paint`'s corpus (a held-out one, please)."""
     config = replace(paint, exclude_fonts=(), split="validation", seed=0)
     wanted = find_fonts(exclude=VALIDATION_FAMILIES, folders=config.font_folders)
@@ -35,7 +35,7 @@ def validation_lines(paint: TextEngineConfig, count: int = 128) -> Lines:
             f"none of the validation families is installed ({', '.join(VALIDATION_FAMILIES)}); install one "
             "(vary/datagen/font_packages.txt), or train without validation"
         )
-    engine = TextEngine(config, fonts=FontCatalogue(faces))
+    engine = LineEngine(config, fonts=FontCatalogue(faces))
     lines: Lines = []
     page = 0
     while len(lines) < count:

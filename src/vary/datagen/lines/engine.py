@@ -1,6 +1,6 @@
 """Text lines to learn to read: pages painted from a corpus, found and cut by the reader's own code.
 
-`TextEngine(config).page(index)` depends on the configuration and the index alone, whatever process asks for
+`LineEngine(config).page(index)` depends on the configuration and the index alone, whatever process asks for
 it.
 """
 
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from vary.datagen.corpus import Corpus
 from vary.datagen.degradation import Degradation, Geometry, draw_degradation
 from vary.datagen.fonts import COMMON_CHINESE, FontCatalogue, find_fonts
-from vary.datagen.painting import PagePlan, PaintedLine, match_lines, paint_page
-from vary.datagen.planning import FontFamilies, PagePlanner, TextEngineConfig
+from vary.datagen.lines.painting import PagePlan, PaintedLine, match_lines, paint_page
+from vary.datagen.lines.planning import FontFamilies, LineEngineConfig, PagePlanner
 from vary.errors import DataError
 from vary.inputs.windows import CutJitter, cut_line, find_lines
 
-__all__ = ["LineSample", "PageSamples", "TextEngine", "TextEngineConfig"]
+__all__ = ["LineEngine", "LineEngineConfig", "LineSample", "PageSamples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class PageSamples:
     """The page that the reader's code saw, gray (H, W)."""
 
 
-class TextEngine:
+class LineEngine:
     """Paints pages of text and cuts them into line samples.
 
     `fonts` and `corpus` default to what the configuration names; pass them to share them between engines.
@@ -68,16 +68,16 @@ class TextEngine:
     """
 
     def __init__(
-        self, config: TextEngineConfig, *, fonts: FontCatalogue | None = None, corpus: Corpus | None = None
+        self, config: LineEngineConfig, *, fonts: FontCatalogue | None = None, corpus: Corpus | None = None
     ) -> None:
         self.config = config
         self.corpus = corpus or Corpus.load(config.corpus, config.languages)
         self.fonts = fonts or find_fonts(exclude=config.exclude_fonts, folders=config.font_folders)
         self._families = {language: self._families_for(language) for language in config.languages}
 
-    def with_config(self, config: TextEngineConfig) -> TextEngine:
+    def with_config(self, config: LineEngineConfig) -> LineEngine:
         """An engine with another configuration on the same corpus and fonts: a curriculum's next stage."""
-        return TextEngine(config, fonts=self.fonts, corpus=self.corpus)
+        return LineEngine(config, fonts=self.fonts, corpus=self.corpus)
 
     def _families_for(self, language: str) -> FontFamilies:
         fonts = self.fonts.covering(COMMON_CHINESE) if language == "zh" else self.fonts
@@ -162,7 +162,7 @@ class TextEngine:
         return None
 
 
-def _shares(config: TextEngineConfig) -> NDArray[np.float64]:
+def _shares(config: LineEngineConfig) -> NDArray[np.float64]:
     shares = np.array(config.language_weights or [1.0] * len(config.languages), dtype=np.float64)
     return np.asarray(shares / shares.sum(), dtype=np.float64)
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from vary.datagen.corpus import Corpus
 from vary.datagen.fonts import FontCatalogue, FontFace
-from vary.datagen.layout import LineLimits, break_paragraph, justify
-from vary.datagen.painting import LinePlan, PagePlan, Typesetter
+from vary.datagen.lines.layout import LineLimits, break_paragraph, justify
+from vary.datagen.lines.painting import LinePlan, PagePlan, Typesetter
 from vary.datagen.wording import Writer, allowed_text
 from vary.errors import DataError
 from vary.inputs.windows import TEXT_SHARE
 
-__all__ = ["FontFamilies", "PagePlanner", "TextEngineConfig"]
+__all__ = ["FontFamilies", "LineEngineConfig", "PagePlanner"]
 
 FontFamilies = tuple[list[tuple[FontFace, ...]], NDArray[np.float64]]
 """The faces of every family and the probabilities of the families."""
@@ -26,8 +26,8 @@ _ALIGNMENTS = ("left", "justified", "centred", "right")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextEngineConfig:
-    """What the pages of a `TextEngine` are made of.
+class LineEngineConfig:
+    """What the pages of a `LineEngine` are made of.
 
     A curriculum asks for short lines first: `max_chars`, `max_words` and `max_width_px` bound what is
     *painted* on a line (nothing is cut off), so that a page of short lines has no less text.
@@ -90,7 +90,7 @@ class PagePlanner:
 
     def __init__(
         self,
-        config: TextEngineConfig,
+        config: LineEngineConfig,
         corpus: Corpus,
         families: FontFamilies,
         language: str,

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from vary.datagen.fonts import FontCatalogue
-from vary.datagen.layout import LineLimits, break_paragraph
-from vary.datagen.painting import LinePlan, Typesetter, paint_page
-from vary.datagen.planning import TextEngineConfig
-from vary.datagen.text import LineSample, TextEngine
+from vary.datagen.lines.engine import LineEngine, LineSample
+from vary.datagen.lines.layout import LineLimits, break_paragraph
+from vary.datagen.lines.painting import LinePlan, Typesetter, paint_page
+from vary.datagen.lines.planning import LineEngineConfig
 from vary.datagen.wording import LATIN_ALPHABET
 from vary.errors import DataError
 from vary.inputs.windows import cut_line, find_lines
@@ -38,7 +38,7 @@ for index in map(int, sys.argv[2:]):
 
 
 def test_a_page_depends_on_seed_and_index_alone(
-    engine: TextEngine, config: TextEngineConfig, tmp_path: Path
+    engine: LineEngine, config: LineEngineConfig, tmp_path: Path
 ) -> None:
     pages = [digest(engine.page(index)) for index in range(6)]
     assert all(pages)
@@ -60,7 +60,7 @@ def test_the_engine_needs_no_torch() -> None:
 
 
 def test_a_sample_has_the_text_that_was_painted_at_its_box(
-    engine: TextEngine, config: TextEngineConfig
+    engine: LineEngine, config: LineEngineConfig
 ) -> None:
     """The label comes from the text engine, the picture from the reader's code: they meet by place only."""
     clean = engine.with_config(replace(config, clean_share=1.0, jitter=0.0))
@@ -80,7 +80,7 @@ def test_a_sample_has_the_text_that_was_painted_at_its_box(
     assert checked > 60
 
 
-def test_a_picture_looks_like_its_text_repainted(engine: TextEngine, config: TextEngineConfig) -> None:
+def test_a_picture_looks_like_its_text_repainted(engine: LineEngine, config: LineEngineConfig) -> None:
     clean = engine.with_config(replace(config, clean_share=1.0, jitter=0.0, columns=(20, 40)))
     own, other = [], []
     for index in range(6):
@@ -105,7 +105,7 @@ def likeness(one: np.ndarray, two: np.ndarray) -> float:
     return float((one * two).sum() / np.sqrt((one**2).sum() * (two**2).sum()) - 0.2) / 0.8
 
 
-def test_texts_are_clean_and_within_the_alphabet(engine: TextEngine) -> None:
+def test_texts_are_clean_and_within_the_alphabet(engine: LineEngine) -> None:
     samples = [sample for index in range(40) for sample in engine.page(index)]
     assert len(samples) > 200
     for sample in samples:
@@ -120,14 +120,14 @@ def test_texts_are_clean_and_within_the_alphabet(engine: TextEngine) -> None:
     assert not any("☃" in sample.text for sample in samples)
 
 
-def test_nothing_is_painted_that_the_font_lacks(engine: TextEngine, catalogue: FontCatalogue) -> None:
+def test_nothing_is_painted_that_the_font_lacks(engine: LineEngine, catalogue: FontCatalogue) -> None:
     faces = {face.name: face for face in catalogue.faces}
     for index in range(25):
         plan = engine.plan(index)
         assert not faces[plan.face.name].missing("".join(line.text for line in plan.lines))
 
 
-def test_every_ascii_character_occurs(engine: TextEngine) -> None:
+def test_every_ascii_character_occurs(engine: LineEngine) -> None:
     counts = Counter("".join(line.text for index in range(250) for line in engine.plan(index).lines))
     rare = {chr(code): counts[chr(code)] for code in range(0x21, 0x7F) if counts[chr(code)] < 5}
     assert not rare
@@ -143,7 +143,7 @@ def test_every_ascii_character_occurs(engine: TextEngine) -> None:
     ],
 )
 def test_a_curriculum_bounds_the_lines(
-    engine: TextEngine, config: TextEngineConfig, change: dict[str, int], holds: object
+    engine: LineEngine, config: LineEngineConfig, change: dict[str, int], holds: object
 ) -> None:
     pages = [engine.with_config(replace(config, **change)).page_samples(index) for index in range(12)]
     samples = [sample for page in pages for sample in page.samples]
@@ -151,7 +151,7 @@ def test_a_curriculum_bounds_the_lines(
     assert all(holds(sample) for sample in samples)
 
 
-def test_kept_and_dropped_lines_add_up(engine: TextEngine) -> None:
+def test_kept_and_dropped_lines_add_up(engine: LineEngine) -> None:
     pages = [engine.page_samples(index) for index in range(30)]
     for page in pages:
         lost = sum(page.dropped[r] for r in ("not found", "wider than max_width_px", "fewer than min_chars"))
@@ -161,7 +161,7 @@ def test_kept_and_dropped_lines_add_up(engine: TextEngine) -> None:
 
 
 def test_wrong_found_lines_are_dropped_not_mislabelled(
-    engine: TextEngine, config: TextEngineConfig, monkeypatch: pytest.MonkeyPatch
+    engine: LineEngine, config: LineEngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader that merges each line with the next one, or cuts off its end, gives no sample at all."""
     clean = engine.with_config(replace(config, clean_share=1.0, columns=(20, 40)))
@@ -176,7 +176,7 @@ def test_wrong_found_lines_are_dropped_not_mislabelled(
         return replace(page, lines=[replace(x, right=x.right - 0.2 * (x.right - x.left)) for x in page.lines])
 
     for wrong, reason in ((merged, "several lines in one"), (shortened, "cut left or right")):
-        monkeypatch.setattr("vary.datagen.text.find_lines", wrong)
+        monkeypatch.setattr("vary.datagen.lines.engine.find_lines", wrong)
         pages = [clean.page_samples(index) for index in range(4)]
         assert sum((page.dropped for page in pages), Counter())[reason] > 10
         assert sum(len(s.text) > 8 for page in pages for s in page.samples) == 0
@@ -186,14 +186,14 @@ def test_chinese_without_a_chinese_font_is_refused(tmp_path: Path, catalogue: Fo
     corpus = tmp_path / "zh.txt"
     corpus.write_text("服务器状态变量提供有关服务器全局状态的信息。\n", encoding="utf-8")
     with pytest.raises(DataError, match="no font covers language 'zh'"):
-        TextEngine(TextEngineConfig(corpus=(str(corpus),), languages=("zh",)), fonts=catalogue)
+        LineEngine(LineEngineConfig(corpus=(str(corpus),), languages=("zh",)), fonts=catalogue)
 
 
 @pytest.mark.parametrize(
     "change",
     [{"columns": (9, 3)}, {"max_chars": 0}, {"max_width_px": 20}, {"language_weights": (1.0, 2.0)}],
 )
-def test_senseless_settings_are_refused(config: TextEngineConfig, change: dict[str, object]) -> None:
+def test_senseless_settings_are_refused(config: LineEngineConfig, change: dict[str, object]) -> None:
     with pytest.raises(DataError, match=r"expected|language_weights"):
         replace(config, **change)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vary.datagen.fonts import FontCatalogue
-from vary.datagen.painting import LinePlan, PagePlan, PaintedLine, match_lines, paint_page
+from vary.datagen.lines.painting import LinePlan, PagePlan, PaintedLine, match_lines, paint_page
 
 TEXTS = ("Typography quickly", "jumps, (over) it", "no descender or")
 

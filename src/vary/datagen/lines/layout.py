@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from vary.datagen.corpus import is_han
-from vary.datagen.painting import Typesetter
+from vary.datagen.lines.painting import Typesetter
 
 __all__ = ["LineLimits", "break_paragraph", "justify"]
 
