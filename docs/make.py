@@ -1,6 +1,7 @@
 """Writes what is generated in the documents: `make docs`.  A test compares it with what it is made from.
 
-docs/cli.md comes from the parsers of the command line, the README's file map from the modules' docstrings.
+docs/cli.md comes from the parsers of the command line, docs/files.md and the README's map of rooms from the
+modules' docstrings.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "vary"
 FILE_MAP = re.compile(r"(?<=<!-- file map -->\n).*?(?=<!-- end of file map -->)", re.DOTALL)
 
+FILES_HEADER = """\
+# The files
+
+Made from the modules' docstrings by `make docs`; a test holds it to them.
+"""
+
 HEADER = """\
 # The command line
 
@@ -24,14 +31,30 @@ Made from the parsers by `make docs`; a test holds it to them.
 """
 
 
-def file_map() -> str:
-    """A table of every file of src/vary and the first sentence of its docstring, folders after files."""
-    files = [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent == PACKAGE]
-    files.sort(key=lambda path: (len(path.relative_to(PACKAGE).parts) > 1, path.relative_to(PACKAGE).parts))
-    rows = [
-        f"| `{path.relative_to(PACKAGE).as_posix()}` | {_cell(_first_sentence(path))} |" for path in files
-    ]
-    return "\n".join(["| file | what it holds |", "|---|---|", *rows, ""])
+def room_map() -> str:
+    """A table of the files directly in src/vary and of its rooms, the folders, with what they are for."""
+    files = sorted(path for path in PACKAGE.glob("*.py"))
+    rooms = sorted(path for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE)
+    names = [(path.name, path) for path in files]
+    names += [(f"{room.parent.relative_to(PACKAGE).as_posix()}/", room) for room in rooms]
+    rows = [f"| `{name}` | {_cell(_first_sentence(path))} |" for name, path in names]
+    return "\n".join(["| file or room | what it holds |", "|---|---|", *rows, ""])
+
+
+def files_page() -> str:
+    """docs/files.md: every file of src/vary, room by room, with the first sentence of its docstring."""
+    parts = [FILES_HEADER]
+    for room in sorted({path.parent for path in PACKAGE.rglob("*.py")}):
+        name = room.relative_to(PACKAGE.parent).as_posix()
+        files = sorted(path for path in room.glob("*.py") if path.name != "__init__.py" or room == PACKAGE)
+        rows = [f"| `{path.name}` | {_cell(_first_sentence(path))} |" for path in files]
+        said = _first_sentence(room / "__init__.py")
+        parts.append(
+            "\n".join(
+                [f"## `{name}`", "", f"{said}.", "", "| file | what it holds |", "|---|---|", *rows, ""]
+            )
+        )
+    return "\n".join(parts)
 
 
 def _first_sentence(path: Path) -> str:
@@ -42,7 +65,7 @@ def _first_sentence(path: Path) -> str:
 
 def with_file_map(readme: str) -> str:
     """The README with the file map of today between its two marks."""
-    return FILE_MAP.sub(lambda _: file_map(), readme)
+    return FILE_MAP.sub(lambda _: room_map(), readme)
 
 
 def cli_reference() -> str:
@@ -100,5 +123,6 @@ def _cell(text: str | None) -> str:
 
 if __name__ == "__main__":
     (ROOT / "docs" / "cli.md").write_text(cli_reference(), encoding="utf-8")
+    (ROOT / "docs" / "files.md").write_text(files_page(), encoding="utf-8")
     readme = ROOT / "README.md"
     readme.write_text(with_file_map(readme.read_text(encoding="utf-8")), encoding="utf-8")

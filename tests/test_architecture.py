@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "conversation": READING | {"assets", "assembly", "reader"},
     "configs": set(),
     "mindocr": READING | {"assets", "assembly", "reader", "conversation", "weights"},
-    "datagen": {"errors", "inputs.windows", "inputs.tasks"},
+    "datagen": {"errors", "inputs"},
     "weights": {"errors", "model"},
     "training": {"errors", "model", "datagen", "inputs.tasks"},
     "evaluation": {"errors", "reader", "conversation", "inputs", "outputs"},

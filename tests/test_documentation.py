@@ -38,17 +38,25 @@ def _maker() -> ModuleType:
     return module
 
 
-def test_readme_file_map_is_the_tree() -> None:
-    rows = dict(re.findall(r"^\| `([\w/]+\.py)` \| (.*) \|$", README, flags=re.MULTILINE))
-    files = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
-    # A room's __init__.py only says what the room is for; the front door has a row.
-    files = {name for name in files if name == "__init__.py" or not name.endswith("/__init__.py")}
-    assert sorted(rows) == sorted(files), "the README's file map is not the tree: run `make docs`"
-    assert [name for name, text in rows.items() if not text] == []
+def test_every_file_is_on_the_map() -> None:
+    page = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    found = []
+    for part in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
+        room = re.match(r"`(vary[\w/]*)`", part)
+        assert room is not None
+        rows = dict(re.findall(r"^\| `([\w]+\.py)` \| (.*) \|$", part, flags=re.MULTILINE))
+        assert [name for name, text in rows.items() if not text] == []
+        found += [f"{room[1]}/{name}" for name in rows]
+    files = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob("*.py")}
+    # A room's __init__.py only says what the room is for, in its heading; the front door has a row.
+    files = {name for name in files if name == "vary/__init__.py" or not name.endswith("/__init__.py")}
+    assert sorted(found) == sorted(files), "docs/files.md is not the tree: run `make docs`"
 
 
-def test_readme_file_map_says_what_the_docstrings_say() -> None:
+def test_the_maps_say_what_the_docstrings_say() -> None:
     assert _maker().with_file_map(README) == README, "run `make docs`"
+    page = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    assert _maker().files_page() == page, "run `make docs`"
 
 
 def _vary_commands() -> list[str]:

@@ -1,347 +1,308 @@
-"""Stage 1 end to end on tiny models: it learns, resumes exactly, stops when it must, and can be read with."""
+"""What a recipe trains and what it writes: parts, adapters, averages, precision, plugins."""
 
 from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import matplotlib
-import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw, ImageFont
-from transformers import set_seed
+from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin
+from PIL import Image
+from torch import nn
 
-from factories import small_nano_config
-from vary.assets import nano_vocabulary
-from vary.datagen.lines.engine import LineEngineConfig
-from vary.engine.generation import generate
-from vary.errors import TrainingError
-from vary.model.character_vocabulary import FIRST_RANK
+from checkpoints import chat_config
+from factories import tiny_opt_config, tiny_toy_config
+from learners import PROMPT, learner, opt_learner, page, processor_of, small_recipe, write_llava
+from vary.errors import DeviceError, TrainingError
+from vary.evaluation.metrics import edit_distance
 from vary.model.loading import load_model
 from vary.model.modeling import VaryForConditionalGeneration
-from vary.model.presets import CHINESE_ROWS, nano_processor
-from vary.model.tokenization import read_tiktoken, write_tiktoken
 from vary.reader import Reader
-from vary.training.checkpoints import Position, latest_checkpoint
-from vary.training.data import PaintedLines, Stage, collate, sample_rows
-from vary.training.loop import LoopSettings, learning_rate
-from vary.training.losses import ctc_loss, vocabulary_losses
+from vary.training.adapters import LoraSettings
+from vary.training.answer_validation import AnswerValidation
+from vary.training.ema import WeightAverage
+from vary.training.parallel import make_accelerator, plugin
 from vary.training.plots import plot_log
-from vary.training.recipes import (
-    VocabularyRecipe,
-    build_model,
-    line_format,
-    stage_batches,
-    train_vocabulary,
+from vary.training.recipes import MultitaskRecipe, SftRecipe, VocabularyRecipe, train_multitask
+from vary.training.recipes.conversations import PARTS, example_builder
+from vary.training.settings import RunSettings, learning_rate
+from vary.training.sources import DataSource, Mixture
+
+WORDS = ("cat", "dog", "owl", "bee", "ant", "cow", "fox", "hen")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_llava(tmp_path_factory.mktemp("data"), WORDS)
+
+
+def changed_parts(before: dict[str, torch.Tensor], model: nn.Module) -> set[str]:
+    """The parts of a model in which a weight has changed."""
+    parts = set()
+    for name, value in model.state_dict().items():
+        if not torch.equal(value, before[name]):
+            known = {"vision_vocabulary": "model.vision_vocabulary.", "clip": "model.clip."}
+            known["projector"] = "model.projector."
+            parts.add(next((part for part, start in known.items() if name.startswith(start)), "decoder"))
+    return parts
+
+
+def two_branches() -> VaryForConditionalGeneration:
+    return learner(chat_config(tiny_toy_config, positions=512))
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        (VocabularyRecipe, set(PARTS)),
+        (MultitaskRecipe, {"projector", "decoder"}),
+        (SftRecipe, {"projector", "decoder"}),
+    ],
 )
-
-FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-
-
-@pytest.fixture
-def recipe(tiny_nano_folder: Path, tmp_path: Path) -> VocabularyRecipe:
-    corpus = tmp_path / "corpus.txt"
-    corpus.write_text("the cat sat on the mat\nand ran away from a dog\n" * 4, encoding="utf-8")
-    paint = LineEngineConfig(corpus=(str(corpus),), font_folders=(str(FONTS),), lines_per_page=(3, 4))
-    return VocabularyRecipe(
-        init_from=tiny_nano_folder,
-        paint=paint,
-        steps=6,
-        batch_pixels=600,
-        warmup_steps=2,
-        precision="no",
-        workers=0,
-        log_every=1,
-        save_every=3,
-        evaluate_every=0,
-    )
-
-
-def losses(folder: Path) -> list[tuple[str, str, str]]:
-    with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
-        return [(row["step"], row["decoder"], row["ctc"]) for row in csv.DictReader(file)]
-
-
-def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(recipe: VocabularyRecipe, tmp_path: Path) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    uncut = train_vocabulary(recipe, whole, nano_vocabulary())
-
-    class PowerCutError(Exception):
-        pass
-
-    def power_cut(line: str) -> None:
-        if line.startswith("step 4"):
-            raise PowerCutError
-
-    with pytest.raises(PowerCutError):
-        train_vocabulary(recipe, cut, nano_vocabulary(), progress=power_cut)
-    checkpoint = latest_checkpoint(cut)
-    assert checkpoint is not None
-    assert checkpoint.name == "checkpoint-0000003"
-    resumed = train_vocabulary(recipe, cut, nano_vocabulary(), resume=True)
-    assert losses(cut) == losses(whole)
-    for name, weight in uncut.state_dict().items():
-        assert torch.equal(weight, resumed.state_dict()[name]), name
-
-
-def test_what_a_run_writes_can_be_read_with(recipe: VocabularyRecipe, tmp_path: Path) -> None:
-    folder = tmp_path / "a.b c" / "模型"
-    train_vocabulary(replace(recipe, steps=2), folder, nano_vocabulary(), evaluate=lambda _: {})
-    plot_log(folder / "log.csv", tmp_path / "loss.png")
-    assert Image.open(tmp_path / "loss.png").size[0] > 500
-    assert json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["steps"] == 2
-    data = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-    assert data["corpus"][0]["file"] == "corpus.txt"
-    assert "DejaVu Sans" in data["fonts"]
-    assert "DejaVu Serif" not in data["fonts"]
-    page = Image.new("RGB", (200, 60), "white")
-    ImageDraw.Draw(page).text((10, 20), "some text", fill="black")
-    document = Reader.load(folder / "model", device="cpu").read(page, max_new_tokens=4)
-    assert len(document.pages[0].lines) == 1
-    assert document.model.version.endswith("seed 0, step 2")
-
-
-def test_a_folder_with_a_run_is_not_overwritten(recipe: VocabularyRecipe, tmp_path: Path) -> None:
-    train_vocabulary(replace(recipe, steps=3), tmp_path / "run", nano_vocabulary())
-    with pytest.raises(TrainingError, match="holds a run already"):
-        train_vocabulary(recipe, tmp_path / "run", nano_vocabulary())
-
-
-def test_a_run_without_data_is_refused(recipe: VocabularyRecipe, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="shards or a corpus"):
-        train_vocabulary(replace(recipe, paint=None), tmp_path, nano_vocabulary())
-
-
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(
-    recipe: VocabularyRecipe, tiny_nano: VaryForConditionalGeneration, tmp_path: Path
+def test_a_stage_trains_its_parts_and_leaves_the_others(
+    kind: Any, parts: set[str], data: Path, tmp_path: Path
 ) -> None:
-    broken = VaryForConditionalGeneration(tiny_nano.config)
-    torch.nn.init.constant_(broken.model.projector.vision_vocabulary.weight, float("nan"))
-    broken.save_pretrained(tmp_path / "broken")
-    with pytest.raises(TrainingError, match=r"step 1: .* not finite .* pool 0, batch \d+"):
-        train_vocabulary(replace(recipe, init_from=tmp_path / "broken"), tmp_path / "run", nano_vocabulary())
-    assert not (tmp_path / "run" / "model").exists()
+    model = two_branches()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    stage = kind(data=(DataSource(data),))
+    recipe = small_recipe(data, trained=stage.trained, steps=2)
+    train_multitask(recipe, model, processor_of(model), tmp_path / "run")
+    assert changed_parts(before, model) == parts
 
 
-def test_the_rate_rises_stays_and_falls() -> None:
-    settings = LoopSettings(100, 1.0, 10, 0.5, 0.1, {}, 1.0, 1, 1, 1)
-    rates = [learning_rate(step, settings) for step in range(100)]
+def test_defaults_are_the_papers() -> None:
+    """arXiv 2312.06109 section 3.2, arXiv 2401.12503 section 3.3."""
+    source = (DataSource(Path("x")),)
+    stages = [VocabularyRecipe(data=source), MultitaskRecipe(data=source), SftRecipe(data=source)]
+    assert [stage.batch for stage in stages] == [512] * 3
+    assert [stage.epochs for stage in stages] == [3, 1, 1]
+    assert [stage.settings.learning_rate for stage in stages] == [5e-5, 5e-5, 2e-5]
+    assert {stage.settings.schedule for stage in stages} == {"cosine"}
+    assert {stage.settings.final_fraction for stage in stages} == {0.0}
+
+
+def test_rates_follow_their_schedules() -> None:
+    cosine = RunSettings(learning_rate=2.0, warmup_fraction=0.1)
+    rates = [learning_rate(step, 100, cosine) for step in range(101)]
+    assert rates[:10] == pytest.approx([2.0 * (step + 1) / 10 for step in range(10)])
+    assert rates[55] == pytest.approx(1.0, abs=0.02)
+    assert rates[100] == pytest.approx(0.0, abs=1e-6)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    held = RunSettings(learning_rate=1.0, schedule="trapezoid", warmup_fraction=0.1, final_fraction=0.1)
+    rates = [learning_rate(step, 100, held) for step in range(100)]
     assert rates[:10] == pytest.approx([n / 10 for n in range(1, 11)])
     assert rates[10:50] == [1.0] * 40
     assert rates[50:] == sorted(rates[50:], reverse=True)
     assert rates[-1] == pytest.approx(0.1)
+    assert learning_rate(99, 100, RunSettings(schedule="constant", warmup_fraction=0)) == 5e-5
 
 
-def painted(text: str) -> np.ndarray:
-    image = Image.new("L", (112, 32), 255)
-    font = ImageFont.truetype(str(FONTS / "DejaVuSans.ttf"), 20)
-    ImageDraw.Draw(image).text((4, 4), text, fill=0, font=font)
-    return np.asarray(image)
+@pytest.mark.parametrize("make", [learner, opt_learner])
+def test_adapters_are_trained_merged_and_written(make: Any, data: Path, tmp_path: Path) -> None:
+    """The merged model answers as the one with adapters; nothing of the decoder but its adapters changed."""
+    model = make()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    recipe = small_recipe(data, trained=("projector", "decoder"), lora=LoraSettings(rank=4), steps=5)
+    trained = train_multitask(recipe, model, processor_of(model), tmp_path / "run")
+    assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").is_file()
+    found = load_model(tmp_path / "run" / "model")
+    changed = {name for name, value in found.state_dict().items() if not torch.equal(value, before[name])}
+    linear = {f"{name}.weight" for name, module in found.named_modules() if isinstance(module, nn.Linear)} - {
+        "lm_head.weight"
+    }
+    assert changed <= linear | {"model.projector.vision_vocabulary.bias"}
+    assert {name for name in changed if "language_model" in name} == {
+        name for name in linear if "language_model" in name
+    }
+    inputs = processor_of(model).build_inputs([page("cat")], PROMPT)
+    torch.testing.assert_close(found(**inputs).logits, trained.eval()(**inputs).logits, atol=1e-5, rtol=1e-5)
 
 
-def test_overfitted_lines_give_their_own_text_and_the_image_decides() -> None:
-    """Trap T1: a model that has learned the texts but not to look gives the same text for every image."""
-    set_seed(1)
-    model = VaryForConditionalGeneration(small_nano_config(48, initializer_range=0.05))
-    form = line_format(model, nano_vocabulary())
-    texts = ["cat", "a dog", "Mouse", "12:30", "end.", "bird", "x + y", "Hello"]
-    images = [painted(text) for text in texts]
-    batch = collate(
-        [(image, form.encode(text)) for image, text in zip(images, texts, strict=True)], form, "all"
+def test_a_run_with_adapters_goes_on_exactly(data: Path, tmp_path: Path) -> None:
+    recipe = {"trained": ("projector", "decoder"), "lora": LoraSettings(rank=4), "save_every": 2}
+    model = learner()
+    train_multitask(small_recipe(data, steps=6, **recipe), model, processor_of(model), tmp_path / "whole")
+    train_multitask(small_recipe(data, steps=4, **recipe), learner(), processor_of(model), tmp_path / "cut")
+    longer = small_recipe(data, steps=6, **recipe)
+    train_multitask(longer, learner(), processor_of(model), tmp_path / "cut", resume=True)
+    whole, cut = load_model(tmp_path / "whole" / "model"), load_model(tmp_path / "cut" / "model")
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, cut.state_dict()[name]), name
+
+
+def test_an_average_is_kept_exported_and_resumed(data: Path, tmp_path: Path) -> None:
+    model = learner()
+    plain = learner()
+    recipe = small_recipe(data, steps=6, ema_decay=0.5, save_every=3)
+    train_multitask(recipe, model, processor_of(model), tmp_path / "run")
+    average: dict[str, torch.Tensor] = {}
+    reference = learner()
+    for step in range(1, 7):  # the same run step by step, averaged by hand
+        folder = tmp_path / f"reference{step}"
+        reference = train_multitask(small_recipe(data, steps=step), learner(), processor_of(model), folder)
+        decay = min(0.5, (1 + step) / (10 + step))
+        for name, now in reference.named_parameters():
+            start = average.get(name, dict(plain.named_parameters())[name].detach())
+            average[name] = decay * start + (1 - decay) * now.detach()
+    found = load_model(tmp_path / "run" / "model")
+    for name, value in found.named_parameters():
+        torch.testing.assert_close(value.detach(), average[name], atol=1e-5, rtol=1e-4)
+
+
+def test_an_average_leaves_the_weights_as_they_were() -> None:
+    model = nn.Linear(2, 2)
+    kept = model.weight.detach().clone()
+    average = WeightAverage(model, 0.9)
+    average.weights["weight"].zero_()
+    with average.applied(model):
+        assert not model.weight.any()
+    assert torch.equal(model.weight, kept)
+
+
+@pytest.mark.parametrize("make", [learner, opt_learner, two_branches])
+def test_checkpointed_activations_give_the_same_losses(make: Any, data: Path, tmp_path: Path) -> None:
+    """And are fewer: what the backward pass keeps of the forward pass is less."""
+    logs = []
+    for on in (False, True):
+        model = make()
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        folder = tmp_path / str(on)
+        recipe = small_recipe(data, steps=3, gradient_checkpointing=on)
+        train_multitask(recipe, model, processor_of(model), folder)
+        with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
+            logs.append([float(row["loss"]) for row in csv.DictReader(file)])
+    assert logs[1] == pytest.approx(logs[0], rel=1e-5)
+
+
+def test_bfloat16_learns_as_float32_does(data: Path, tmp_path: Path) -> None:
+    ends = []
+    for precision in ("no", "bf16"):
+        model = learner()
+        recipe = small_recipe(data, steps=25, precision=precision, batch=8, micro_batch=8, log_every=25)
+        train_multitask(recipe, model, processor_of(model), tmp_path / precision)
+        with (tmp_path / precision / "log.csv").open(encoding="utf-8", newline="") as file:
+            ends.append(float(list(csv.DictReader(file))[-1]["loss"]))
+    assert ends[1] == pytest.approx(ends[0], rel=0.1)
+
+
+def test_plugins_load_from_the_shipped_settings() -> None:
+    shared = plugin("fsdp2")["fsdp_plugin"]
+    assert isinstance(shared, FullyShardedDataParallelPlugin)
+    assert shared.fsdp_version == 2
+    names = set(shared.transformer_cls_names_to_wrap)
+    for config in (tiny_toy_config(), tiny_opt_config()):
+        found = {type(module).__name__ for module in VaryForConditionalGeneration(config).modules()}
+        assert names & found >= {"Block"}
+        assert names & found & {"Qwen2DecoderLayer", "OPTDecoderLayer"}
+    zero = plugin("zero2", micro_batch=4)["deepspeed_plugin"]
+    assert isinstance(zero, DeepSpeedPlugin)
+    assert zero.zero_stage == 2
+    assert zero.deepspeed_config["train_micro_batch_size_per_gpu"] == 4
+    assert plugin("ddp") == {}
+
+
+@pytest.mark.parametrize("parallel", ["fsdp2", "zero2"])
+def test_a_model_is_not_shared_among_gpus_that_are_not_there(parallel: Any) -> None:
+    with pytest.raises(DeviceError, match=f"{parallel} shares a model among GPUs, and there is none"):
+        make_accelerator(RunSettings(parallel=parallel), accumulation=1, cpu=True)
+
+
+def test_half_precision_is_for_gpus() -> None:
+    with pytest.raises(DeviceError, match=r"fp16 .* bf16"):
+        make_accelerator(RunSettings(precision="fp16"), accumulation=1, cpu=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+@pytest.mark.parametrize("changes", [{"parallel": "fsdp2"}, {"precision": "fp16"}, {"compile": True}])
+def test_a_gpu_trains(changes: dict[str, Any], data: Path, tmp_path: Path) -> None:
+    model = learner()
+    recipe = small_recipe(data, steps=30, batch=8, micro_batch=8, log_every=30, save_every=10, **changes)
+    train_multitask(recipe, model, processor_of(model), tmp_path / "run")
+    with (tmp_path / "run" / "log.csv").open(encoding="utf-8", newline="") as file:
+        assert float(list(csv.DictReader(file))[-1]["loss"]) < 2
+
+
+def test_what_a_run_writes_down(data: Path, tmp_path: Path) -> None:
+    """The recipe, the data, figures for TensorBoard, sample answers, a plot, and a model with its tasks."""
+    folder = tmp_path / "run"
+    model = learner(chat_config(positions=512, tasks=()))
+    processor = processor_of(model)
+    recipe = small_recipe(data, steps=4, evaluate_every=2, tensorboard=True)
+    validation = AnswerValidation(
+        Mixture.open([DataSource(data)], seed=0),
+        example_builder(recipe, model, processor),
+        folder,
+        edit_distance,
+        samples=3,
     )
-    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
-    model.train()
-    for _ in range(150):
-        parts = vocabulary_losses(model, batch, form.pad_id)
-        (parts["decoder"] + 0.5 * parts["ctc"]).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-    model.eval()
-    processor = nano_processor(nano_vocabulary())
-
-    def read(pictures: list[np.ndarray]) -> list[str]:
-        answers = generate(model, processor.build_inputs(pictures), 12)
-        return [processor.tokenizer.decode(answer.ids) for answer in answers]
-
-    assert read(images) == texts
-    assert read(images[::-1]) == texts[::-1]
-    assert read([np.full((32, 112), 255, np.uint8)] * len(texts)) != texts
-
-
-@pytest.mark.parametrize("saved", range(1, 9))
-def test_the_data_goes_on_where_it_stopped_at_every_step(
-    recipe: VocabularyRecipe, tiny_nano: VaryForConditionalGeneration, saved: int
-) -> None:
-    """Also where a stage of the curriculum ends."""
-    recipe = replace(
-        recipe, steps=9, stages=(Stage(0.3, 9), Stage(0.6, 20), Stage(1.0, 99)), batch_pixels=300
-    )
-    assert recipe.paint is not None
-    source, form = PaintedLines(recipe.paint, pages=1), line_format(tiny_nano, nano_vocabulary())
-    whole = [(batch.name, at) for batch, at in stage_batches(recipe, source, form, Position(), 0, 1)]
-    assert [at.step for _, at in whole] == list(range(1, 10))
-    rest = stage_batches(recipe, source, form, whole[saved - 1][1], 0, 1)
-    assert [(batch.name, at) for batch, at in rest] == whole[saved:]
+    train_multitask(recipe, model, processor, folder, evaluate=validation)
+    written = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    assert written["settings"]["learning_rate"] == 3e-3
+    assert written["data"][0]["path"] == str(data)
+    [source] = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    assert source["samples"] == len(WORDS)
+    assert list((folder / "tensorboard").glob("events*"))
+    answers = [json.loads(line) for line in (folder / "predictions" / "step-0000004.jsonl").open()]
+    assert len(answers) == 3
+    assert {answer["expected"] for answer in answers} <= set(WORDS)
+    with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [bool(row["cer"]) for row in rows] == [False, True, False, True]
+    assert float(rows[-1]["memory_gb"]) > 0
+    assert float(rows[-1]["mfu"]) > 0
+    plot_log(folder / "log.csv", tmp_path / "loss.png")
+    assert Image.open(tmp_path / "loss.png").size[0] > 500
+    reader = Reader.load(folder / "model", device="cpu")
+    assert tuple(reader.model.config.tasks) == ("ocr",)
+    assert reader.model.config.checkpoint_version.endswith("seed 0, step 4")
 
 
-def test_a_resumed_run_keeps_its_settings(recipe: VocabularyRecipe, tmp_path: Path) -> None:
-    train_vocabulary(replace(recipe, steps=3), tmp_path / "run", nano_vocabulary())
-    with pytest.raises(TrainingError, match=r"other settings \(seed 0\)"):
-        train_vocabulary(replace(recipe, seed=5), tmp_path / "run", nano_vocabulary(), resume=True)
-
-
-def test_data_without_a_line_to_learn_is_an_error(recipe: VocabularyRecipe, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="without a line to learn"):
-        train_vocabulary(replace(recipe, max_width=8), tmp_path / "run", nano_vocabulary())
-
-
-@pytest.mark.parametrize(("asked", "rows"), [(None, CHINESE_ROWS), (700, 700)])
-def test_a_checkpoint_grows_for_chinese_and_keeps_what_it_knew(
-    recipe: VocabularyRecipe, asked: int | None, rows: int
-) -> None:
-    assert recipe.paint is not None
-    assert recipe.init_from is not None
-    chinese = replace(recipe.paint, languages=("en", "zh"))
-    before = load_model(recipe.init_from, attention="eager").eval()
-    grown = build_model(
-        replace(recipe, paint=chinese, vocab_size=asked), None, torch.device("cpu"), nano_vocabulary()
-    ).eval()
-    assert grown.config.text_config.vocab_size == rows
-    assert tuple(grown.config.languages) == ("en", "zh")
-    table = grown.get_input_embeddings().weight
-    assert table.shape[0] == rows
-    assert grown.lm_head.weight is table  # and so the CTC branch's classifier too
-    assert torch.equal(table[:512], before.get_input_embeddings().weight)
-    new = table[512:].detach()
-    assert float(new.std()) == pytest.approx(before.config.text_config.initializer_range, rel=0.05)
-    assert abs(float(new.mean())) < 0.1 * float(new.std())
-    form = line_format(before, nano_vocabulary())
-    batch = collate([(painted("Mouse"), form.encode("Mouse"))], form, "one")
-    inputs = {"input_ids": batch.input_ids, "pixel_values": batch.pixel_values, "labels": batch.labels}
-    old, now = before(**inputs), grown(**inputs)
-    torch.testing.assert_close(now.logits[..., :512], old.logits)
-    torch.testing.assert_close(now.ctc_logits[..., :512], old.ctc_logits)
-
-
-def test_an_english_run_keeps_its_table(recipe: VocabularyRecipe) -> None:
-    model = build_model(recipe, None, torch.device("cpu"), nano_vocabulary())
-    assert model.config.text_config.vocab_size == 512
-    assert tuple(model.config.languages) == ("en",)
-
-
-def test_a_new_model_has_the_languages_that_it_is_trained_on(recipe: VocabularyRecipe) -> None:
-    assert recipe.paint is not None
-    chinese = replace(recipe, init_from=None, paint=replace(recipe.paint, languages=("zh",)))
-    model = build_model(chinese, None, torch.device("cpu"), nano_vocabulary())
-    assert tuple(model.config.languages) == ("zh",)
-
-
-def test_a_table_is_not_cut(recipe: VocabularyRecipe, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="has 512 rows of vocabulary, more than the 300"):
-        train_vocabulary(replace(recipe, vocab_size=300), tmp_path / "run", nano_vocabulary())
+def test_debugging_goes_the_whole_way_in_little(data: Path, tmp_path: Path) -> None:
+    model = learner()
+    recipe = small_recipe(data, debug=True, steps=None, batch=512, micro_batch=64, log_every=100)
+    train_multitask(recipe, model, processor_of(model), tmp_path / "run")
+    with (tmp_path / "run" / "log.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 20
+    assert rows[-1]["samples"] == "80"
+    assert (tmp_path / "run" / "model" / "config.json").is_file()
+    assert (tmp_path / "run" / "checkpoint-0000020").is_dir()
 
 
 @pytest.mark.parametrize(
-    ("asked", "ids", "words"),
+    ("change", "words"),
     [
-        (20_000, 10_858, "has 10858 ids, fewer than the 20000 rows"),
-        (None, 700, f"has 700 ids, fewer than the {CHINESE_ROWS} rows .* vocab_size to 700 at most"),
-        (None, 300, f"has 300 ids, fewer than the {CHINESE_ROWS} rows .* vocab_size to 512 at most"),
+        ({"trained": ("eyes",)}, "no part 'eyes'"),
+        ({"trained": ()}, "nothing to train"),
+        ({"max_length": 10_000}, "the decoder has 512 positions"),
+        ({"max_length": 12}, "cannot be learned from"),
+        ({"warmup_fraction": 2.0}, "warmup_fraction is 2.0"),
     ],
 )
-def test_a_table_does_not_grow_beyond_its_vocabulary(
-    recipe: VocabularyRecipe, tmp_path: Path, asked: int | None, ids: int, words: str
+def test_settings_that_cannot_work_are_refused(
+    change: dict[str, Any], words: str, data: Path, tmp_path: Path
 ) -> None:
-    """Neither to the rows asked for nor to those that Chinese takes of itself."""
-    assert recipe.paint is not None
-    chinese = replace(recipe, paint=replace(recipe.paint, languages=("en", "zh")), vocab_size=asked)
-    vocabulary = tmp_path / "short.tiktoken"
-    ranks = read_tiktoken(nano_vocabulary())
-    write_tiktoken(
-        sorted(ranks, key=ranks.__getitem__)[: ids - FIRST_RANK], vocabulary, first_rank=FIRST_RANK
-    )
+    model = learner()
     with pytest.raises(TrainingError, match=words):
-        train_vocabulary(chinese, tmp_path / "run", vocabulary)
-    assert not list((tmp_path / "run").iterdir())
+        train_multitask(small_recipe(data, **change), model, processor_of(model), tmp_path / "run")
 
 
-class ChineseLines:
-    """A source without fonts: the pictures say nothing, the texts are beyond a table of 512 rows."""
-
-    def __init__(self, folders: tuple[Path, ...], seed: int) -> None:
-        pass
-
-    def describe(self) -> list[str]:
-        return ["five lines"]
-
-    def prepare(self) -> None:
-        pass
-
-    def pool(self, index: int, max_chars: int) -> list[tuple[np.ndarray, str]]:
-        return [(painted("x" * len(text)), text) for text in ("不一", "用中 a", "的人", "有如", "不 b")]
-
-
-def test_a_grown_model_is_resumed_grown(
-    recipe: VocabularyRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vary.training.recipes.ShardLines", ChineseLines)
-    folder = tmp_path / "run"
-    chinese = replace(
-        recipe, paint=None, shards=(tmp_path,), vocab_size=1500, steps=3, sampled_rows=8, learning_rate=1e-2
-    )
-    set_seed(chinese.seed)
-    fresh = (
-        build_model(chinese, None, torch.device("cpu"), nano_vocabulary())
-        .get_input_embeddings()
-        .weight.detach()
-        .clone()
-    )
-    train_vocabulary(chinese, folder, nano_vocabulary())
-    # The loss over all rows ends a run that began with drawn ones.
-    train_vocabulary(replace(chinese, steps=5, sampled_rows=0), folder, nano_vocabulary(), resume=True)
-    assert [step for step, _, _ in losses(folder)] == list("12345")
-    learned = load_model(folder / "model", dtype=torch.float32)
-    assert learned.config.text_config.vocab_size == 1500
-    form = line_format(learned, nano_vocabulary())
-    text = torch.tensor(form.encode("不一用中的人有如"))
-    assert int(text.min()) >= 512
-    rows = learned.get_input_embeddings().weight.detach()
-    assert float((rows[text] - fresh[text]).norm(dim=1).min()) > 0.05
-
-
-@pytest.mark.parametrize("batch_ids", ["Mouse", "不一 a"])
-def test_sampled_losses_are_those_of_a_table_of_these_rows(recipe: VocabularyRecipe, batch_ids: str) -> None:
-    """Reference: the whole table's scores, all other columns at minus infinity."""
-    model = build_model(replace(recipe, vocab_size=1500), None, torch.device("cpu"), nano_vocabulary()).eval()
-    form = line_format(model, nano_vocabulary(), sampled_rows=40)
-    ids = form.encode(batch_ids)
-    batch = collate([(painted("Mouse"), ids)], form, "one")
-    batch.rows = sample_rows(batch, form, np.random.default_rng(3))
-    assert set(ids) | {form.pad_id, form.eos_id} <= set(batch.rows.tolist())
-    assert 512 + 40 <= len(batch.rows) <= 512 + 40 + len(ids)
-    parts = vocabulary_losses(model, batch, form.pad_id)
-    whole = model(
-        input_ids=batch.input_ids,
-        pixel_values=batch.pixel_values,
-        pixel_widths=batch.pixel_widths,
-        labels=batch.labels,
-    )
-    hidden = torch.ones(1500, dtype=torch.bool)
-    hidden[batch.rows] = False
-    logits = whole.logits[:, :-1].masked_fill(hidden, -torch.inf)
-    decoder = torch.nn.functional.cross_entropy(logits[0], batch.labels[0, 1:])
-    spelled = whole.ctc_logits.masked_fill(hidden, -torch.inf)
-    ctc = ctc_loss(spelled, whole.ctc_lengths, batch.targets, batch.target_lengths, form.pad_id)
-    torch.testing.assert_close(parts["decoder"], decoder)
-    torch.testing.assert_close(parts["ctc"], ctc)
-
-
-def test_models_that_read_pages_are_refused(recipe: VocabularyRecipe) -> None:
-    with pytest.raises(TrainingError, match="tiny reads whole pages"):
-        build_model(
-            replace(recipe, init_from=None, preset="tiny"), None, torch.device("cpu"), nano_vocabulary()
-        )
+def test_long_answers_are_cut_and_learned_without_an_end(tmp_path: Path) -> None:
+    data = write_llava(tmp_path, ["x" * 300])
+    model = learner()
+    processor = processor_of(model)
+    cut = example_builder(small_recipe(data, max_length=200), model, processor)
+    source = Mixture.open([DataSource(data)], seed=0).sources[0]
+    example = cut.build(source.load(0), "long")
+    assert example.cut
+    assert len(example.input_ids) == 200
+    assert example.labels[-1] == ord("x")
+    refused = example_builder(small_recipe(data, max_length=200, cut=False), model, processor)
+    with pytest.raises(Exception, match="more than the 200 that fit"):
+        refused.build(source.load(0), "long")

@@ -32,6 +32,7 @@ __all__ = [
     "allow_network",
     "complain",
     "device_name",
+    "note",
     "number",
     "positive_int",
     "positive_number",
@@ -75,6 +76,11 @@ def without_controls(text: str) -> str:
 def complain(message: str) -> None:
     """Write one message to standard error."""
     print(f"vary: {without_controls(message)}", file=sys.stderr, flush=True)
+
+
+def note(message: str) -> None:
+    """Write one line to standard error that is no complaint."""
+    print(without_controls(message), file=sys.stderr, flush=True)
 
 
 def write_answer(text: str) -> None:

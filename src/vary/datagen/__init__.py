@@ -1,17 +1,15 @@
 """The data engine: training samples made offline, from text and installed fonts.
 
-The way of the data::
+An engine (`sample.Engine`) makes samples by number: `draw(index)` depends on its settings and the index
+alone.  Each has a room of its own, with a frozen configuration; what they share lies beside the rooms::
 
-    corpus.py       paragraphs of a text file, cleaned
-      -> text.py    LineEngine: page number in, line samples out
-      -> planning.py, wording.py, layout.py    a page's plan: font, size, column, its texts broken into lines
-      -> painting.py     the plan painted with PIL; found lines matched to painted ones
-      -> degradation.py  what scanners, cameras, faxes do to a page; line boxes move along
-      -> vary.inputs.windows    the reader's own code finds and cuts the lines
-      -> shards.py  WebDataset tar files with a manifest
+    corpus.py, fonts.py, wording.py, prompts.py    texts, fonts that cover them, wordings of the tasks
+      -> ENGINE/        index in, samples out: image, prompt, answer, boxes
+      -> degradation/   what scanners, cameras and faxes do to a page; its boxes move along
+      -> shards/        WebDataset tar files with a manifest, made by processes or by Ray
+      -> preview.py     looking at them
 
-Every engine has the same shape: a frozen configuration, `page(index) -> list of samples` that depends on the
-seed and the index alone, and samples that `shards.py` can write.  Nothing here imports torch.
+Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -20,10 +18,14 @@ from vary.datagen.corpus import Corpus, Paragraph
 from vary.datagen.fonts import FontCatalogue, FontFace, find_fonts
 from vary.datagen.lines.engine import LineEngine, LineSample, PageSamples
 from vary.datagen.lines.planning import LineEngineConfig
-from vary.datagen.shards import ShardItem, read_shards, write_shards
+from vary.datagen.sample import Box, Draw, Engine, Sample
+from vary.datagen.shards import read_shards, write_shards
 
 __all__ = [
+    "Box",
     "Corpus",
+    "Draw",
+    "Engine",
     "FontCatalogue",
     "FontFace",
     "LineEngine",
@@ -31,7 +33,7 @@ __all__ = [
     "LineSample",
     "PageSamples",
     "Paragraph",
-    "ShardItem",
+    "Sample",
     "find_fonts",
     "read_shards",
     "write_shards",

@@ -136,6 +136,10 @@ _RISKY_SEQUENCES = (
     "//",
     "1x2",
     "www",
+    "oe",
+    "ae",
+    "OE",
+    "AE",
 )
 
 
@@ -143,8 +147,8 @@ _RISKY_SEQUENCES = (
 def shapes_safely(face: FontFace) -> bool:
     """Whether text of this face may be shaped (kerning and ligatures) and still look like its characters.
 
-    Fonts for programmers draw `->` as an arrow; some text fonts turn `--` into a dash.  False without
-    libraqm.
+    Fonts for programmers draw `->` as an arrow; some text fonts turn `--` into a dash, or `oe` into `œ`.
+    False without libraqm.
     """
     if face.kind == "mono" or not features.check_feature("raqm"):
         return False

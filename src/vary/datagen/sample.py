@@ -45,7 +45,7 @@ class Sample:
         answer: what the model shall write.
         source: where it comes from: `file name#line`, a document's name and page, a template's name.
         licence: of what the sample was made from.
-        language: `en`, `zh` or `mixed`.
+        language: `en`, `zh`, `mixed`, or `other` where a reader finds another script.
         boxes: what the engine knows of places, whether or not the answer tells them.
         later: further rounds after the first, (question, answer).
         system: the system message, where the data gives one.

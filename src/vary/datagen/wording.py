@@ -16,7 +16,7 @@ import numpy as np
 
 from vary.datagen.corpus import Corpus, Paragraph, is_han
 
-__all__ = ["LATIN_ALPHABET", "Writer", "allowed_text"]
+__all__ = ["LATIN_ALPHABET", "Writer", "allowed_text", "curled"]
 
 _TYPOGRAPHIC = "–—‘’“”„…•†‹›€™œŒ"
 _LATIN_MARKS = "¡¢£¥§©«®°±²³¶·¹»¼½¾¿×÷ªºµ"
@@ -80,7 +80,7 @@ class Writer:
             paragraph = self._pool[self._number(0, len(self._pool))]
             if _RULE.search(paragraph.text) and self.rng.random() < 0.8:
                 return self.paragraph(length)  # lines of a plain-text table, mostly
-            text = _curled(paragraph.text) if self._curly else paragraph.text
+            text = curled(paragraph.text) if self._curly else paragraph.text
             return Paragraph(text, paragraph.source, paragraph.language)
         if self.language == "zh" and self.rng.random() < 0.6:
             text = self._fill(length, self._chinese_characters)
@@ -212,7 +212,7 @@ class Writer:
         return kinds[number(0, len(kinds))]()
 
 
-def _curled(text: str) -> str:
+def curled(text: str) -> str:
     """Straight quotes, double hyphens and dots as a typesetter would have them."""
     out: list[str] = []
     previous = " "

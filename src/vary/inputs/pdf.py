@@ -61,9 +61,15 @@ class PdfFile:
 
         InputError names the file and the page; LimitError comes before anything is painted.
         """
+        with self.loaded(index) as page:
+            return self.paint(page, index)
+
+    @contextmanager
+    def loaded(self, index: int) -> Iterator[pypdfium2.PdfPage]:
+        """Page ``index`` (0-based) as PDFium has it, which no other thread calls meanwhile.  InputError."""
         import pypdfium2
 
-        label = self._name if self._count == 1 else f"page {index + 1} of {self._name}"
+        label = self._label(index)
         with _pdfium_lock:
             try:
                 page = self._document.get_page(index)
@@ -74,17 +80,25 @@ class PdfFile:
                     "or download it again"
                 ) from error
             try:
-                return self._paint(page, index, label)
-            except pypdfium2.PdfiumError as error:
-                raise InputError(
-                    f"{label}: the PDF page cannot be painted ({error}); try it as an image of the page"
-                ) from error
-            except MemoryError as error:
-                raise LimitError(
-                    f"{label}: not enough memory to paint the page at {self._dpi:g} dpi; lower the dpi"
-                ) from error
+                yield page
             finally:
                 page.close()
+
+    def paint(self, page: pypdfium2.PdfPage, index: int, dpi: float | None = None) -> PageImage:
+        """Paint a page that is ``loaded``, at ``dpi`` or the file's own.  InputError, LimitError."""
+        import pypdfium2
+
+        dpi, label = self._dpi if dpi is None else dpi, self._label(index)
+        try:
+            return self._paint(page, index, label, dpi)
+        except pypdfium2.PdfiumError as error:
+            raise InputError(
+                f"{label}: the PDF page cannot be painted ({error}); try it as an image of the page"
+            ) from error
+        except MemoryError as error:
+            raise LimitError(
+                f"{label}: not enough memory to paint the page at {dpi:g} dpi; lower the dpi"
+            ) from error
 
     def close(self) -> None:
         """Close the document and the file."""
@@ -92,13 +106,16 @@ class PdfFile:
             self._document.close()
         self._stream.close()
 
-    def _paint(self, page: pypdfium2.PdfPage, index: int, label: str) -> PageImage:
-        scale = self._dpi / _POINTS_PER_INCH
+    def _label(self, index: int) -> str:
+        return self._name if self._count == 1 else f"page {index + 1} of {self._name}"
+
+    def _paint(self, page: pypdfium2.PdfPage, index: int, label: str, dpi: float) -> PageImage:
+        scale = dpi / _POINTS_PER_INCH
         width, height = (side * scale for side in page.get_size())
         if not (math.isfinite(width) and math.isfinite(height)):
             raise InputError(f"{label}: the PDF page has no finite size; open and save it in a PDF program")
         width, height = math.ceil(width), math.ceil(height)
-        remedy = f"lower the dpi ({self._dpi:g} now)"
+        remedy = f"lower the dpi ({dpi:g} now)"
         self._limits.check_size(width, height, label, remedy=remedy)
         if width * height * 4 > _MAX_BITMAP_BYTES:
             raise LimitError(f"{label}: {width} x {height} pixels are more than PDFium paints; {remedy}")
@@ -109,7 +126,7 @@ class PdfFile:
             rgb = image if image.mode == "RGB" else image.convert("RGB")
         finally:
             bitmap.close()
-        return PageImage(rgb, self._name, index, self._dpi, page.get_rotation(), notes=tuple(self._notes))
+        return PageImage(rgb, self._name, index, dpi, page.get_rotation(), notes=tuple(self._notes))
 
     def _open(self, password: str | None) -> pypdfium2.PdfDocument:
         import pypdfium2

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from vary.errors import TaskError
 
 __all__ = [
+    "FREE_PROMPT",
     "LANGUAGES",
     "TASKS",
     "ResolvedTask",

@@ -118,7 +118,7 @@ class VaryProcessor(ProcessorMixin):
         Raises `TaskError` as `build_inputs` does, `InputError` where images and places differ in number.
         """
         pixels = self.image_inputs(images, layout=layout) if images else BatchFeature({})
-        counts = [self._image_tokens(pixels, index) for index in range(len(pixels.get("pixel_values", ())))]
+        counts = self.image_token_counts(pixels)
         ids = torch.tensor([self.chat_ids(messages, counts, layout=layout)])
         return BatchFeature({"input_ids": ids, "attention_mask": torch.ones_like(ids), **pixels})
 
@@ -126,6 +126,10 @@ class VaryProcessor(ProcessorMixin):
         """The pixel tensors of some images in the preprocessing of a layout."""
         pictures = [as_pillow(image) for image in flatten_images(self.image_processor.fetch_images(images))]
         return self.image_processor(pictures, variant=self._layout(layout)[1], return_tensors="pt")
+
+    def image_token_counts(self, pixels: Mapping[str, Any]) -> list[int]:
+        """How many tokens each of the images has that `image_inputs` prepared."""
+        return [self._image_tokens(pixels, index) for index in range(len(pixels.get("pixel_values", ())))]
 
     def chat_ids(
         self, messages: Sequence[Message], image_tokens: Sequence[int], *, layout: str | None = None

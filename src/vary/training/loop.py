@@ -2,120 +2,94 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
-from vary.datagen.corpus import LANGUAGES
 from vary.errors import TrainingError
-from vary.model.modeling import VaryForConditionalGeneration
-from vary.training.checkpoints import Position, save_checkpoint
-from vary.training.data import LineBatch
+from vary.training.batches import BadSample
+from vary.training.checkpoints import Position, write_checkpoint
+from vary.training.ema import WeightAverage
+from vary.training.logs import RunLog
+from vary.training.settings import RunSettings, learning_rate
 
-__all__ = ["LoopSettings", "TrainingLog", "learning_rate", "train"]
+__all__ = ["Batch", "Evaluate", "Losses", "Progress", "Stream", "Training", "train"]
 
-Losses = Callable[[torch.nn.Module, LineBatch], dict[str, Tensor]]
-Evaluate = Callable[[VaryForConditionalGeneration], dict[str, float]]
-Progress = Callable[[str], None]
+SCALER_PATIENCE = 30
+"""Steps that fp16's loss scaling may skip in a row before a run is given up."""
+FEW_SAMPLES = 100
+"""Bad samples are judged against at least so many, so that the first one does not stop a run."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoopSettings:
-    """How to step.
+class Batch(Protocol):
+    """What a step computes at once."""
+
+    name: str
+    counts: dict[str, int]
+    bad: tuple[BadSample, ...]
+
+    def to(self, device: torch.device) -> Any: ...
+
+
+class Evaluate(Protocol):
+    """Figures of a model under way; `names` are those that it returns."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, model: nn.Module, step: int) -> dict[str, float]: ...
+
+
+Losses = Callable[[nn.Module, Any, Mapping[str, int]], dict[str, Tensor]]
+"""A batch's losses, each divided by what the counts of the whole step say."""
+Stream = Iterator[tuple[Sequence[Batch], Position]]
+"""This process' batches of a step, and the position after it."""
+Progress = Callable[[Mapping[str, Any]], None]
+"""Called with a row of the log."""
+
+
+@dataclass(slots=True)
+class Training:
+    """What a run consists of, besides its settings.
 
     Attributes:
-        steps: optimizer steps of the whole run.
-        learning_rate: its peak.
-        warmup_steps: linear rise from 0.
-        decay_fraction: the last share of the run, in which the rate falls to `final_fraction` of its peak.
-        weights: the share of each loss in the sum that is minimised; 1 where not named.
-        clip: the largest norm of the gradient.
-        log_every, save_every, evaluate_every: in steps; 0 switches saving or evaluating off.
+        model: in training it is wrapped and moved by the accelerator.
+        optimizer: over the parameters that are trained.
+        stream: the batches.
+        losses: what is minimised.
+        names: the losses' names, for the log.
+        weights: the share of each loss in the sum; 1 where not named.
+        steps: of the whole run.
+        frozen: modules that stay in evaluation mode.
+        cost: floating point operations of a batch, forward and backward, for the log's `mfu`; None without.
+        scaler: the state of fp16's loss scaling to go on with.
+        average: the moving average of the weights, or None.
+        restore: called when the model is prepared: loads shares of a checkpoint, where each process has one.
     """
 
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    stream: Stream
+    losses: Losses
+    names: tuple[str, ...]
+    weights: Mapping[str, float]
     steps: int
-    learning_rate: float
-    warmup_steps: int
-    decay_fraction: float
-    final_fraction: float
-    weights: dict[str, float]
-    clip: float
-    log_every: int
-    save_every: int
-    evaluate_every: int
-
-
-def learning_rate(step: int, settings: LoopSettings) -> float:
-    """Warm-up, constant, linear decay; `step` counts from 0."""
-    rise = min(1.0, (step + 1) / max(1, settings.warmup_steps))
-    left = (settings.steps - step) / max(1.0, settings.decay_fraction * settings.steps)
-    return settings.learning_rate * rise * max(settings.final_fraction, min(1.0, left))
-
-
-@dataclass
-class TrainingLog:
-    """Rows of figures, appended to a CSV file; a resumed run goes on in the same file."""
-
-    path: Path
-    columns: tuple[str, ...]
-    sums: dict[str, float] = field(default_factory=dict)
-    count: int = 0
-
-    def add(self, losses: dict[str, Tensor]) -> None:
-        for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
-        self.count += 1
-
-    def means(self) -> dict[str, float]:
-        """The means since the last call."""
-        means = {name: total / self.count for name, total in self.sums.items()}
-        self.sums, self.count = {}, 0
-        return means
-
-    def rewind(self, step: int) -> None:
-        """Drops the rows after `step`: a resumed run writes them anew."""
-        if not self.path.exists():
-            return
-        with self.path.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-        self.path.unlink()
-        for row in rows:
-            self.write(row)
-
-    def write(self, row: dict[str, Any]) -> None:
-        new = not self.path.exists()
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, self.columns, restval="")
-            if new:
-                writer.writeheader()
-            writer.writerow({key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()})
-
-
-def check_finite(total: Tensor, norm: Tensor, losses: dict[str, Tensor], batch: LineBatch, step: int) -> None:
-    """Raises TrainingError, naming the batch, if the loss or the gradient is not finite."""
-    if math.isfinite(float(total.detach())) and math.isfinite(float(norm)):
-        return
-    parts = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in losses.items())
-    raise TrainingError(
-        f"step {step}: the loss or its gradient is not finite ({parts}, gradient norm {float(norm):.4g}) at "
-        f"{batch.name}; resume from the last checkpoint with a lower learning rate, or look at that batch"
-    )
+    frozen: Sequence[nn.Module] = ()
+    cost: Callable[[Any], float] | None = None
+    scaler: dict[str, Any] | None = None
+    average: WeightAverage | None = None
+    restore: Callable[[], None] | None = None
 
 
 def train(
-    model: VaryForConditionalGeneration,
-    optimizer: torch.optim.Optimizer,
-    batches: Iterator[tuple[LineBatch, Position]],
-    losses: Losses,
-    settings: LoopSettings,
+    run: Training,
+    settings: RunSettings,
     accelerator: Accelerator,
     folder: Path,
     *,
@@ -123,75 +97,185 @@ def train(
     evaluate: Evaluate | None = None,
     progress: Progress = lambda _: None,
 ) -> Position:
-    """Steps through `batches` until `settings.steps` are done; they come with the position after them.
+    """Steps through the stream until `run.steps` are done.
 
-    Writes `folder/log.csv` and checkpoints.  Returns the last position.
+    Writes the log and checkpoints into `folder`.  Returns the last position.
 
     Raises:
-        TrainingError: on a loss or gradient that is not finite.
+        TrainingError: on a loss or gradient that is not finite, on too many bad samples, on a stream that
+            ends early, or if a checkpoint cannot be written.
     """
-    log = TrainingLog(folder / "log.csv", LOG_COLUMNS)
-    if accelerator.is_main_process:
-        log.rewind(position.step)
-    prepared, optimizer = accelerator.prepare(model, optimizer)
-    prepared.train()
-    start, base = time.monotonic(), position
-    mark = (time.monotonic(), base.lines, base.characters)
-    for batch, after in batches:
-        rate = learning_rate(after.step - 1, settings)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        parts = losses(prepared, batch.to(accelerator.device))
-        total = sum((settings.weights.get(name, 1.0) * part for name, part in parts.items()), torch.zeros(()))
-        accelerator.backward(total)
-        norm = accelerator.clip_grad_norm_(prepared.parameters(), settings.clip)
-        check_finite(total, torch.as_tensor(norm), parts, batch, after.step)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        log.add(parts)
-        after.seconds = base.seconds + time.monotonic() - start
-        position = after
-        last = after.step >= settings.steps
-        judged = evaluate and settings.evaluate_every and (last or after.step % settings.evaluate_every == 0)
-        if accelerator.is_main_process and (last or judged or after.step % settings.log_every == 0):
-            now = time.monotonic()
-            spent, lines, characters = now - mark[0], after.lines - mark[1], after.characters - mark[2]
-            row = {"step": after.step, "learning_rate": rate, **log.means(), "lines": after.lines}
-            row |= {"lines_per_second": lines / spent, "characters_per_second": characters / spent}
-            row["seconds"] = after.seconds
-            if evaluate and judged:
-                model.eval()
-                row |= evaluate(model)
-                prepared.train()
-            log.write(row)
-            mark = (time.monotonic(), after.lines, after.characters)
-            progress(
-                "  ".join(
-                    f"{key} {v:.4g}" if isinstance(v, float) else f"{key} {v}" for key, v in row.items()
-                )
+    if position.step >= run.steps:  # a run that was finished is resumed
+        return position
+    prepared, optimizer = accelerator.prepare(run.model, run.optimizer)
+    if run.scaler is not None and accelerator.scaler is not None:
+        accelerator.scaler.load_state_dict(run.scaler)
+    if run.restore is not None:
+        run.restore()
+    if run.average is not None:
+        run.average.to(accelerator.device)
+    names = (*run.names, *(evaluate.names if evaluate else ()))
+    with RunLog(folder, names, settings, accelerator, position) as log:
+        started, before, skipped = time.monotonic(), position.seconds, 0
+        for batches, place in run.stream:
+            step = place.step
+            rate = learning_rate(step - 1, run.steps, settings)
+            _set_rate(optimizer, rate)
+            counts = _counted(batches, accelerator)
+            log.note_bad(batches, step)
+            totals = {name: position.totals.get(name, 0) + value for name, value in counts.items()}
+            _check_bad(totals, settings.max_bad_share, log.newest_bad)
+            _seed(settings.seed, step, accelerator.process_index)
+            _train_mode(prepared, run.frozen)
+            losses, norm = _one_step(run, prepared, optimizer, batches, counts, accelerator, settings, step)
+            skipped = skipped + 1 if accelerator.optimizer_step_was_skipped else 0
+            _check_finite(losses, norm, batches, step, skipped, scaled=accelerator.scaler is not None)
+            if run.average is not None:
+                run.average.update(accelerator.unwrap_model(prepared), step)
+            position = replace(place, totals=totals, seconds=before + time.monotonic() - started)
+            last = step >= run.steps
+            log.add(losses, counts, sum(map(run.cost, batches)) if run.cost else 0.0)
+            judged = bool(evaluate and settings.evaluate_every) and (
+                last or step % settings.evaluate_every == 0
             )
-        if (
-            accelerator.is_main_process
-            and settings.save_every
-            and (last or after.step % settings.save_every == 0)
-        ):
-            save_checkpoint(folder, accelerator.unwrap_model(prepared), optimizer, position)
-        if last:
-            break
-    return position
+            if last or judged or step % settings.log_every == 0:
+                figures = _judge(run, accelerator.unwrap_model(prepared), evaluate, step) if judged else {}
+                progress(log.write(position, rate, float(norm), figures))
+            if settings.save_every and (last or step % settings.save_every == 0):
+                _save(run, prepared, optimizer, accelerator, folder, position, settings.keep)
+            if last:
+                return position
+    raise TrainingError(
+        f"the data ended after step {position.step} of {run.steps}; give more, or fewer steps"
+    )
 
 
-LOG_COLUMNS = (
-    *(
-        "step",
-        "learning_rate",
-        "decoder",
-        "ctc",
-        "lines",
-        "lines_per_second",
-        "characters_per_second",
-        "seconds",
-    ),
-    *("cer_decoder", "cer_ctc"),
-    *(f"{name}_{language}" for language in LANGUAGES for name in ("cer_decoder", "cer_ctc")),
-)
+def _one_step(
+    run: Training,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Sequence[Batch],
+    counts: Mapping[str, int],
+    accelerator: Accelerator,
+    settings: RunSettings,
+    step: int,
+) -> tuple[dict[str, float], Tensor]:
+    """Forward, backward and a step of the optimizer; the step's losses over all processes, and the norm."""
+    sums = dict.fromkeys(run.names, 0.0)
+    norm = torch.zeros(())
+    for batch in batches:
+        with accelerator.accumulate(model):
+            parts = run.losses(model, batch.to(accelerator.device), counts)
+            total = sum((run.weights.get(name, 1.0) * part for name, part in parts.items()), torch.zeros(()))
+            # Gradients are averaged over processes and accumulations, but these losses are parts of a sum.
+            scale = accelerator.num_processes * accelerator.gradient_accumulation_steps
+            accelerator.backward(total * scale)
+            for name, part in parts.items():
+                sums[name] += float(part.detach())
+            if accelerator.sync_gradients:
+                found = accelerator.clip_grad_norm_(model.parameters(), settings.clip)
+                norm = torch.as_tensor(0.0 if found is None else found)
+                # A step with a gradient that is not a number would spoil the weights: it is looked at first.
+                if accelerator.scaler is None and not math.isfinite(float(norm)):
+                    break
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+    together = accelerator.reduce(torch.tensor(list(sums.values()), device=accelerator.device), "sum")
+    return dict(zip(sums, together.tolist(), strict=True)), norm
+
+
+def _counted(batches: Sequence[Batch], accelerator: Accelerator) -> dict[str, int]:
+    """What a step holds, over all batches and processes."""
+    names = sorted({name for batch in batches for name in batch.counts})
+    local = [sum(batch.counts[name] for batch in batches) for name in names]
+    local.append(sum(len(batch.bad) for batch in batches))
+    together = accelerator.reduce(torch.tensor(local, device=accelerator.device), "sum")
+    counts = dict(zip([*names, "bad"], together.tolist(), strict=True))
+    return counts | {"answer": max(1, counts["answer"]), "samples": max(1, counts["samples"])}
+
+
+def _check_bad(totals: Mapping[str, int], share: float, newest: BadSample | None) -> None:
+    """Raises TrainingError if more than a share of all samples could not be learned from."""
+    bad, seen = totals.get("bad", 0), totals.get("bad", 0) + totals.get("samples", 0)
+    if bad > share * max(seen, FEW_SAMPLES):
+        example = f", such as {newest.name}: {newest.reason}" if newest else ""
+        raise TrainingError(
+            f"{bad} of {seen} samples cannot be learned from{example}; bad_samples.csv lists them: mend the "
+            f"data, or allow a larger share than {share:g} (max_bad_share)"
+        )
+
+
+def _check_finite(
+    losses: Mapping[str, float],
+    norm: Tensor,
+    batches: Sequence[Batch],
+    step: int,
+    skipped: int,
+    *,
+    scaled: bool,
+) -> None:
+    """Raises TrainingError, naming the batches, if the loss or the gradient is not finite.
+
+    Loss scaling meets gradients beyond fp16's range as it looks for its scale, and skips such steps: only
+    many in a row are an error.
+    """
+    finite = all(map(math.isfinite, losses.values()))
+    if finite and (math.isfinite(float(norm)) or (scaled and skipped < SCALER_PATIENCE)):
+        return
+    parts = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
+    raise TrainingError(
+        f"step {step}: the loss or its gradient is not finite ({parts}, gradient norm {float(norm):.4g}) at "
+        f"{'; '.join(batch.name for batch in batches)}; resume from the last checkpoint with a lower rate, "
+        "or look at that batch"
+    )
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _seed(seed: int, step: int, rank: int) -> None:
+    """Makes dropout depend on the step alone, so that a resumed run does as one that was not cut."""
+    torch.manual_seed((seed * 1_000_003 + step) * 4099 + rank)
+
+
+def _train_mode(model: nn.Module, frozen: Sequence[nn.Module]) -> None:
+    model.train()
+    for module in frozen:
+        module.eval()
+
+
+def _judge(run: Training, model: nn.Module, evaluate: Evaluate | None, step: int) -> dict[str, float]:
+    """The figures of the model as it would be exported."""
+    assert evaluate is not None
+    model.eval()
+    if run.average is None:
+        return evaluate(model, step)
+    with run.average.applied(model):
+        return evaluate(model, step)
+
+
+def _save(
+    run: Training,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    accelerator: Accelerator,
+    folder: Path,
+    position: Position,
+    keep: int,
+) -> None:
+    """Writes a checkpoint, by the first process where the others hold the same."""
+    from vary.training.parallel import is_sharded, save_sharded
+
+    if is_sharded(accelerator):
+        save_sharded(accelerator, folder, position, keep=keep)
+    elif accelerator.is_main_process:
+        scaler = accelerator.scaler
+        state = {
+            "optimizer": optimizer.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "average": None if run.average is None else run.average.weights,
+        }
+        write_checkpoint(folder, accelerator.unwrap_model(model), state, position, keep=keep)
+    accelerator.wait_for_everyone()

@@ -1,26 +1,41 @@
-"""The loss of stage 1: reading aloud (cross entropy of the decoder) and spelling (CTC of the encoder)."""
+"""What is minimised: reading aloud (cross entropy of the decoder), and spelling (CTC of the encoder).
+
+A loss is a sum over a batch, divided by what the whole step counts over all its batches and processes; so the
+losses of a step add up to the same number however it is cut into batches.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vary.training.data import IGNORED, LineBatch
+from vary.training.batches import ConversationBatch
+from vary.training.examples import IGNORED
+from vary.training.lines import LineBatch
 
-__all__ = ["ctc_loss", "vocabulary_losses"]
+__all__ = ["conversation_losses", "ctc_loss", "line_losses"]
 
 
-def ctc_loss(logits: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor, blank: int) -> Tensor:
-    """Connectionist temporal classification, a mean per character and line.
+def ctc_loss(
+    logits: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor, blank: int, lines: int
+) -> Tensor:
+    """Connectionist temporal classification: per character, added over the batch, divided by `lines`.
 
     logits (B, F, V) with `lengths` (B,) valid frames; targets (sum of lengths,).  Computed in float32.
     """
     scores = logits.float().log_softmax(-1).transpose(0, 1)
-    return F.ctc_loss(scores, targets, lengths, target_lengths, blank=blank, zero_infinity=True)
+    each = F.ctc_loss(
+        scores, targets, lengths, target_lengths, blank=blank, zero_infinity=True, reduction="none"
+    )
+    return (each / target_lengths).sum() / lines
 
 
-def vocabulary_losses(model: nn.Module, batch: LineBatch, blank: int) -> dict[str, Tensor]:
+def line_losses(
+    model: nn.Module, batch: LineBatch, counts: Mapping[str, int], blank: int
+) -> dict[str, Tensor]:
     """The decoder's loss and, where the network has one, the CTC branch's: scalars `decoder`, `ctc`.
 
     With `batch.rows` both compare a character with these rows of the table alone.
@@ -38,8 +53,47 @@ def vocabulary_losses(model: nn.Module, batch: LineBatch, blank: int) -> dict[st
         labels=labels,
         use_cache=False,
         vocabulary_rows=rows,
+        num_items_in_batch=counts["answer"],
     )
     losses = {"decoder": output.loss}
     if output.ctc_logits is not None:
-        losses["ctc"] = ctc_loss(output.ctc_logits, output.ctc_lengths, targets, batch.target_lengths, blank)
+        losses["ctc"] = ctc_loss(
+            output.ctc_logits,
+            output.ctc_lengths,
+            targets,
+            batch.target_lengths,
+            blank,
+            counts["samples"],
+        )
     return losses
+
+
+def conversation_losses(
+    model: nn.Module, batch: ConversationBatch, counts: Mapping[str, int]
+) -> dict[str, Tensor]:
+    """The cross entropy of the answers' tokens: a scalar `loss`.
+
+    A batch without images leaves the vision side out; where that is trained, its parameters are named all the
+    same, so that every process has the same gradients to exchange.
+    """
+    unused = [] if batch.pixels else _vision_parameters(model)
+    nothing = sum(
+        (0.0 * parameter.sum() for parameter in unused), torch.zeros((), device=batch.labels.device)
+    )
+    output = model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        labels=batch.labels,
+        use_cache=False,
+        num_items_in_batch=counts["answer"],
+        **batch.pixels,
+    )
+    return {"loss": output.loss + nothing}
+
+
+def _vision_parameters(model: nn.Module) -> list[nn.Parameter]:
+    return [
+        parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and ".language_model." not in name and not name.startswith("lm_head")
+    ]

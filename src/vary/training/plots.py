@@ -5,23 +5,17 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from vary.datagen.corpus import LANGUAGES
 from vary.errors import MissingDependencyError, TrainingError
+from vary.training.logs import FIGURES
 
 __all__ = ["plot_log"]
 
-RATES = ("cer_decoder", "cer_ctc")
-PANELS = (
-    ("loss", ("decoder", "ctc")),
-    (
-        "character error rate, validation",
-        (*RATES, *(f"{name}_{language}" for language in LANGUAGES for name in RATES)),
-    ),
-)
+LOSSES = ("loss", "decoder", "ctc")
+NOT_DRAWN = {"step", "learning_rate", "gradient_norm", *FIGURES}
 
 
 def plot_log(log: Path, picture: Path) -> None:
-    """Draws a run's `log.csv` over the number of lines seen, losses and error rates on logarithmic axes.
+    """Draws a run's `log.csv` over the number of samples seen: losses, and what evaluation says.
 
     Raises:
         TrainingError: if the log is missing or empty.
@@ -41,14 +35,16 @@ def plot_log(log: Path, picture: Path) -> None:
         raise TrainingError(f"{log}: no rows; the run has not reached its first log entry")
     figure = Figure(figsize=(11, 4), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (title, columns) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
+    judged = [name for name in rows[0] if name not in {*LOSSES, *NOT_DRAWN}]
+    panels = (("loss", LOSSES), ("evaluation", judged))
+    for axes, (title, columns) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         drawn = False
         for column in columns:
-            points = [(int(row["lines"]), float(row[column])) for row in rows if row.get(column)]
+            points = [(int(row["samples"]), float(row[column])) for row in rows if row.get(column)]
             if points:
                 drawn = True
                 axes.plot(*zip(*points, strict=True), label=column, marker="." if len(points) < 50 else None)
-        axes.set(xlabel="lines seen", title=title, yscale="log")
+        axes.set(xlabel="samples seen", title=title, yscale="log" if title == "loss" else "linear")
         axes.grid(alpha=0.3, which="both")
         if drawn:
             axes.legend()

@@ -19,7 +19,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vary.datagen.fonts import SHAPING, FontFace, load_font, shapes_safely
 
-__all__ = ["LinePlan", "PagePlan", "PaintedLine", "PaintedPage", "Typesetter", "match_lines", "paint_page"]
+__all__ = [
+    "LinePage",
+    "LinePlan",
+    "PagePlan",
+    "PaintedLine",
+    "PaintedPage",
+    "Typesetter",
+    "match_lines",
+    "paint_page",
+]
 
 Gray = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -163,6 +172,19 @@ class PaintedPage:
 
     gray: Gray
     lines: list[PaintedLine] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class LinePage:
+    """A page to cut lines from, whoever made it: gray (H, W), its lines' true places, and for the records the
+    em of its text in px, its font, the font's family and the language."""
+
+    gray: Gray
+    lines: list[PaintedLine] = field(repr=False)
+    size: float
+    font: str
+    family: str
+    language: str
 
 
 def paint_page(plan: PagePlan) -> PaintedPage:

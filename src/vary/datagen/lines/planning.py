@@ -51,6 +51,9 @@ class LineEngineConfig:
     """Share of pages without any degradation."""
     made_up_share: float = 0.2
     """Share of the paragraphs that are not corpus text: random words, figures, code, punctuation."""
+    typeset_share: float = 0.0
+    """Share of pages that Typst sets, with headings, lists, columns and full justification, instead of the
+    painter; their lines have the lengths that come of it, and longer ones than are wanted are left out."""
     min_chars: int = 1
     max_chars: int = 120
     """Bounds of the characters of a line."""
@@ -75,6 +78,8 @@ class LineEngineConfig:
         }.items():
             if not 1 <= low <= high:
                 raise DataError(f"{name} is ({low}, {high}): expected 1 <= first <= second")
+        if not 0.0 <= self.typeset_share <= 1.0:
+            raise DataError(f"typeset_share is {self.typeset_share}: expected a share between 0 and 1")
         if self.max_width_px < 2 * self.line_height:
             raise DataError(
                 f"max_width_px is {self.max_width_px}: expected at least {2 * self.line_height} (two heights)"

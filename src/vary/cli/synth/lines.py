@@ -1,0 +1,91 @@
+"""`vary synth lines`: text lines painted from a corpus, for models that read line by line."""
+
+from __future__ import annotations
+
+import argparse
+
+from vary.cli import console
+from vary.cli.synth.running import add_clean_share, add_shared_options, listed, write
+
+__all__ = ["add_parser", "run"]
+
+DESCRIPTION = """\
+Paints pages from a corpus with the installed fonts, finds and cuts their lines with the reader's own code and
+writes them with their exact text as WebDataset shards and a manifest.  The same options give the same
+samples, whatever the number of workers.  A run that was stopped goes on when the command is given again.
+"""
+
+EPILOG = """\
+examples:
+  vary synth lines --corpus en.txt.xz --out lines --samples 100000 --workers 8
+  vary synth lines --corpus en.txt.xz zh.txt.xz --languages en,zh --out lines --samples 50000 --seed 7
+  vary synth preview lines -o contact.png
+"""
+
+
+def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the engine."""
+    parser = console.add_command(
+        engines, "lines", help="text lines painted from a corpus", description=DESCRIPTION, epilog=EPILOG
+    )
+    add_shared_options(parser, samples_per_shard=5000)
+    add_clean_share(parser, 0.45)
+    add = parser.add_argument
+    add(
+        "--corpus",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="text files, UTF-8, one paragraph a line (.txt or .txt.xz)",
+    )
+    add("--languages", default="en", metavar="A,B", help="some of en, zh (default: en)")
+    add(
+        "--exclude-fonts",
+        default="",
+        metavar="A,B",
+        help="font families to leave out, * for anything, besides those that evaluation pages are set in",
+    )
+    add(
+        "--font-dir",
+        action="append",
+        metavar="DIR",
+        help="take fonts from this folder instead of the system's; may be repeated",
+    )
+    add("--licence", default="see the corpus", metavar="TEXT", help="licence of the corpus")
+    add(
+        "--typeset-share",
+        type=console.number,
+        default=0.0,
+        metavar="P",
+        help="share of pages that Typst sets instead of the painter, 0 to 1 (default: 0)",
+    )
+    add(
+        "--max-width",
+        type=console.positive_int,
+        default=1024,
+        metavar="PX",
+        help="widest line (default: 1024)",
+    )
+    add(
+        "--max-chars", type=console.positive_int, default=120, metavar="N", help="longest line (default: 120)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the engine and write its data set."""
+    from vary.datagen.lines.engine import LineEngine, LineEngineConfig
+
+    config = LineEngineConfig(
+        corpus=tuple(args.corpus),
+        seed=args.seed,
+        split=args.split_name,
+        languages=listed(args.languages),
+        licence=args.licence,
+        exclude_fonts=listed(args.exclude_fonts),
+        font_folders=tuple(args.font_dir) if args.font_dir else None,
+        clean_share=args.clean_share,
+        typeset_share=args.typeset_share,
+        max_chars=args.max_chars,
+        max_width_px=args.max_width,
+    )
+    return write(LineEngine(config), args, label="painting", unit="line")

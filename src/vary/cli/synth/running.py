@@ -1,0 +1,106 @@
+"""What every engine's command shares: its options, and writing a data set with a bar and a last line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vary.cli import console
+
+if TYPE_CHECKING:
+    from vary.datagen.sample import Engine
+
+__all__ = ["add_clean_share", "add_shared_options", "listed", "write"]
+
+
+def add_shared_options(
+    parser: argparse.ArgumentParser, *, endless: bool = True, samples_per_shard: int = 1000
+) -> None:
+    """--out, --samples, --samples-per-shard, --seed, --split-name, --workers, --ray.
+
+    `endless` engines need --samples; the others give all they have without it.
+    """
+    add = parser.add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of the data set")
+    add(
+        "--samples",
+        type=console.positive_int,
+        required=endless,
+        metavar="N",
+        help="how many samples to write" + ("" if endless else " at most (default: all there are)"),
+    )
+    add(
+        "--samples-per-shard",
+        type=console.positive_int,
+        default=samples_per_shard,
+        metavar="N",
+        help=f"default: {samples_per_shard}",
+    )
+    add("--seed", type=console.whole_number, default=0, metavar="S", help="default: 0")
+    add(
+        "--split-name",
+        default="train",
+        metavar="NAME",
+        help="recorded in the manifest; splits differ at the same seed (default: train)",
+    )
+    add(
+        "--workers",
+        type=console.positive_int,
+        metavar="W",
+        help="processes (default: 1, and with --ray as many as it has cores)",
+    )
+    add(
+        "--ray",
+        metavar="ADDRESS",
+        help="work on this Ray cluster (HOST:PORT, auto), or on one started here (local)",
+    )
+
+
+def add_clean_share(parser: argparse.ArgumentParser, default: float) -> None:
+    """--clean-share, of engines whose images are degraded."""
+    parser.add_argument(
+        "--clean-share",
+        type=_probability,
+        default=default,
+        metavar="P",
+        help=f"share of pages without any degradation, 0 to 1 (default: {default})",
+    )
+
+
+def _probability(text: str) -> float:
+    value = console.number(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
+    return value
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The parts of `A,B`, without empty ones."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def write(engine: Engine, args: argparse.Namespace, *, label: str, unit: str = "sample") -> int:
+    """Write the engine's data set as the shared options say; returns the exit code."""
+    from vary.datagen.shards import write_shards
+
+    with console.terminated_as_interrupt(), console.progress_bar(label, unit) as advance:
+        manifest = write_shards(
+            engine,
+            args.out,
+            samples=args.samples,
+            samples_per_shard=args.samples_per_shard,
+            workers=args.workers,
+            ray=args.ray,
+            progress=None if advance is None else lambda done: advance(done, args.samples),
+        )
+    samples, shards = manifest["counts"]["samples"], len(manifest["shards"])
+    parts = [f"{samples} sample{'s' * (samples != 1)} in {shards} shard{'s' * (shards != 1)}"]
+    if manifest["dropped"]:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in manifest["dropped"].items())
+        parts.append(f"left out: {reasons}")
+    parts += [f"broken: {entry['source']}, {entry['reason']}" for entry in manifest["broken"]]
+    for part in parts:
+        print(f"{args.out}: {console.without_controls(part)}", file=sys.stderr)
+    return console.EXIT_OK

@@ -1,0 +1,111 @@
+"""Words on a chart: where they stand, and whether they run into each other or off the image."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vary.datagen.sample import Box
+
+__all__ = ["PaintedChart", "PaintedText", "missing_texts", "rotated_quad", "trouble_with"]
+
+_LEAST_INK = 40
+"""How far apart the values of a channel are at least where a text stands."""
+_SHRINK = 0.86
+"""Words' quads hold their lines' ascent and descent; they may touch by what is left here."""
+
+
+@dataclass(frozen=True)
+class PaintedText:
+    """A text on a chart and its corners, (4, 2) px, in order around it."""
+
+    text: str
+    quad: NDArray[np.float64]
+
+    def box(self) -> Box:
+        """The upright rectangle around it."""
+        left, top = np.round(self.quad.min(axis=0), 2).tolist()
+        right, bottom = np.round(self.quad.max(axis=0), 2).tolist()
+        return Box(self.text, left, top, right, bottom, level="word")
+
+
+@dataclass(frozen=True)
+class PaintedChart:
+    """A drawn chart: uint8 (H, W, 3), its texts, and the boxes of its marks."""
+
+    image: NDArray[np.uint8]
+    texts: tuple[PaintedText, ...]
+    marks: tuple[Box, ...]
+
+
+def rotated_quad(
+    left: float, top: float, right: float, bottom: float, width: float, height: float, degrees: float
+) -> NDArray[np.float64]:
+    """The corners of a text of `width` x `height` px, turned, whose upright rectangle is the given one."""
+    angle = math.radians(degrees)
+    x, y = (left + right) / 2, (top + bottom) / 2
+    along = np.array([math.cos(angle), -math.sin(angle)]) * width / 2
+    across = np.array([math.sin(angle), math.cos(angle)]) * height / 2
+    centre = np.array([x, y])
+    return np.array(
+        [centre - along - across, centre + along - across, centre + along + across, centre - along + across]
+    )
+
+
+def trouble_with(chart: PaintedChart, expected: Iterable[str]) -> str:
+    """Why a chart cannot be read: words missing, cut off, invisible or upon each other; empty if it can."""
+    missing = missing_texts(chart.texts, expected)
+    if missing:
+        return "words missing"
+    height, width = chart.image.shape[:2]
+    for text in chart.texts:
+        if text.quad.min() < -0.5 or (text.quad.max(axis=0) > (width + 0.5, height + 0.5)).any():
+            return "words cut off"
+        if not _has_ink(chart.image, text.quad):
+            return "words without ink"
+    quads = [_shrunk(text.quad) for text in chart.texts]
+    for number, quad in enumerate(quads):
+        for other in quads[number + 1 :]:
+            if _overlap(quad, other):
+                return "words upon each other"
+    return ""
+
+
+def _has_ink(image: NDArray[np.uint8], quad: NDArray[np.float64]) -> bool:
+    """Whether anything is drawn where a text should stand."""
+    left, top = np.maximum(np.floor(quad.min(axis=0)), 0).astype(int)
+    right, bottom = np.ceil(quad.max(axis=0)).astype(int)
+    part = image[top:bottom, left:right].reshape(-1, 3)
+    return len(part) > 0 and int(np.ptp(part, axis=0).max()) >= _LEAST_INK
+
+
+def missing_texts(texts: Sequence[PaintedText], expected: Iterable[str]) -> list[str]:
+    """The expected texts that were not drawn, as often as they are expected."""
+    drawn = Counter(text.text for text in texts)
+    return list((Counter(expected) - drawn).elements())
+
+
+def _shrunk(quad: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The quad, lower across the line by `_SHRINK`."""
+    middle = (quad[[0, 1]] + quad[[3, 2]]) / 2
+    half = (quad[[3, 2]] - quad[[0, 1]]) / 2 * _SHRINK
+    return np.array([middle[0] - half[0], middle[1] - half[1], middle[1] + half[1], middle[0] + half[0]])
+
+
+def _overlap(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
+    """Whether two convex quads share more than their edges: no edge of either parts them."""
+    if (first.max(0) <= second.min(0)).any() or (second.max(0) <= first.min(0)).any():
+        return False
+    for quad in (first, second):
+        sides = np.roll(quad, -1, axis=0) - quad
+        normals = np.stack([-sides[:, 1], sides[:, 0]], axis=1)
+        for normal in normals[:2]:
+            one, two = first @ normal, second @ normal
+            if one.max() <= two.min() or two.max() <= one.min():
+                return False
+    return True
