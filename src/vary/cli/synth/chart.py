@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 
 from vary.cli import console
-from vary.cli.synth.running import add_clean_share, add_shared_options, listed, write
+from vary.cli.synth.running import (
+    add_clean_share,
+    add_font_options,
+    add_licence,
+    add_shared_options,
+    listed,
+    write,
+)
 
 __all__ = ["add_parser", "run"]
 
@@ -49,19 +56,8 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="FILE",
         help="text files whose words random content takes (.txt or .txt.xz; default: the templates' words)",
     )
-    add("--licence", default="see the corpus", metavar="TEXT", help="licence of the corpus")
-    add(
-        "--exclude-fonts",
-        default="",
-        metavar="A,B",
-        help="font families to leave out, * for anything, besides those that evaluation pages are set in",
-    )
-    add(
-        "--font-dir",
-        action="append",
-        metavar="DIR",
-        help="take fonts from this folder instead of the system's; may be repeated",
-    )
+    add_licence(parser)
+    add_font_options(parser)
     add(
         "--node-modules",
         metavar="DIR",

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 
 from vary.cli import console
-from vary.cli.synth.running import add_clean_share, add_shared_options, listed, write
+from vary.cli.synth.running import (
+    add_clean_share,
+    add_corpus_options,
+    add_font_options,
+    add_shared_options,
+    listed,
+    write,
+)
 
 __all__ = ["add_parser", "run"]
 
@@ -34,28 +41,10 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     add_shared_options(parser)
     add_clean_share(parser, 0.45)
+    add_corpus_options(parser)
     add = parser.add_argument
-    add(
-        "--corpus",
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help="text files, UTF-8, one paragraph a line (.txt or .txt.xz)",
-    )
     add("--languages", default="en", metavar="A,B", help="some of en, zh, mixed (default: en)")
-    add("--licence", default="see the corpus", metavar="TEXT", help="licence of the corpus")
-    add(
-        "--exclude-fonts",
-        default="",
-        metavar="A,B",
-        help="font families to leave out, * for anything, besides those that evaluation pages are set in",
-    )
-    add(
-        "--font-dir",
-        action="append",
-        metavar="DIR",
-        help="take XeLaTeX's text fonts from this folder instead of the system's; may be repeated",
-    )
+    add_font_options(parser, "XeLaTeX's text fonts")
     add(
         "--table-form",
         choices=("latex", "html", "both"),

@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 
 from vary.cli import console
-from vary.cli.synth.running import add_clean_share, add_shared_options, listed, write
+from vary.cli.synth.running import (
+    add_clean_share,
+    add_corpus_options,
+    add_font_options,
+    add_shared_options,
+    listed,
+    probability,
+    write,
+)
 
 __all__ = ["add_parser", "run"]
 
@@ -30,31 +38,13 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     add_shared_options(parser, samples_per_shard=5000)
     add_clean_share(parser, 0.45)
+    add_corpus_options(parser)
     add = parser.add_argument
-    add(
-        "--corpus",
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help="text files, UTF-8, one paragraph a line (.txt or .txt.xz)",
-    )
     add("--languages", default="en", metavar="A,B", help="some of en, zh (default: en)")
-    add(
-        "--exclude-fonts",
-        default="",
-        metavar="A,B",
-        help="font families to leave out, * for anything, besides those that evaluation pages are set in",
-    )
-    add(
-        "--font-dir",
-        action="append",
-        metavar="DIR",
-        help="take fonts from this folder instead of the system's; may be repeated",
-    )
-    add("--licence", default="see the corpus", metavar="TEXT", help="licence of the corpus")
+    add_font_options(parser)
     add(
         "--typeset-share",
-        type=console.number,
+        type=probability,
         default=0.0,
         metavar="P",
         help="share of pages that Typst sets instead of the painter, 0 to 1 (default: 0)",

@@ -62,14 +62,48 @@ def add_clean_share(parser: argparse.ArgumentParser, default: float) -> None:
     """--clean-share, of engines whose images are degraded."""
     parser.add_argument(
         "--clean-share",
-        type=_probability,
+        type=probability,
         default=default,
         metavar="P",
         help=f"share of pages without any degradation, 0 to 1 (default: {default})",
     )
 
 
-def _probability(text: str) -> float:
+def add_corpus_options(parser: argparse.ArgumentParser) -> None:
+    """--corpus and --licence, of engines that set a text."""
+    parser.add_argument(
+        "--corpus",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="text files, UTF-8, one paragraph a line (.txt or .txt.xz)",
+    )
+    add_licence(parser)
+
+
+def add_licence(parser: argparse.ArgumentParser) -> None:
+    """--licence, of engines that may be given a text."""
+    parser.add_argument("--licence", default="see the corpus", metavar="TEXT", help="licence of the corpus")
+
+
+def add_font_options(parser: argparse.ArgumentParser, what: str = "fonts") -> None:
+    """--exclude-fonts and --font-dir, of engines that choose among installed fonts."""
+    parser.add_argument(
+        "--exclude-fonts",
+        default="",
+        metavar="A,B",
+        help="font families to leave out, * for anything, besides those that evaluation pages are set in",
+    )
+    parser.add_argument(
+        "--font-dir",
+        action="append",
+        metavar="DIR",
+        help=f"take {what} from this folder instead of the system's; may be repeated",
+    )
+
+
+def probability(text: str) -> float:
+    """A share of a command line, 0 to 1."""
     value = console.number(text)
     if value > 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")

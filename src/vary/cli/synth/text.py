@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 
 from vary.cli import console
-from vary.cli.synth.running import add_clean_share, add_shared_options, listed, write
+from vary.cli.synth.running import (
+    add_clean_share,
+    add_corpus_options,
+    add_font_options,
+    add_shared_options,
+    listed,
+    probability,
+    write,
+)
 
 __all__ = ["add_parser", "run"]
 
@@ -31,18 +39,12 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     add_shared_options(parser, samples_per_shard=500)
     add_clean_share(parser, 0.45)
+    add_corpus_options(parser)
     add = parser.add_argument
-    add(
-        "--corpus",
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help="text files, UTF-8, one paragraph a line (.txt or .txt.xz)",
-    )
     add("--languages", default="en,zh", metavar="A,B", help="some of en, zh (default: en,zh)")
     add(
         "--mixed-share",
-        type=_share,
+        type=probability,
         default=0.1,
         metavar="P",
         help="share of documents in both languages, where both are asked for (default: 0.1)",
@@ -50,14 +52,14 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add("--layouts", default="", metavar="A,B", help="names of layouts (default: all)")
     add(
         "--browser-share",
-        type=_share,
+        type=probability,
         default=0.25,
         metavar="P",
         help="share of the pages that Chromium typesets (default: 0.25)",
     )
     add(
         "--painted-share",
-        type=_share,
+        type=probability,
         default=0.05,
         metavar="P",
         help="share of the pages that no typesetter makes; Typst has the rest (default: 0.05)",
@@ -70,7 +72,7 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     add(
         "--markdown-share",
-        type=_share,
+        type=probability,
         default=0.25,
         metavar="P",
         help="share of the pages whose answer is Markdown (default: 0.25)",
@@ -80,26 +82,7 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         action="store_true",
         help="leave headers, footers and page numbers out of the text as they are out of the Markdown",
     )
-    add(
-        "--exclude-fonts",
-        default="",
-        metavar="A,B",
-        help="font families to leave out, * for anything, besides those that evaluation pages are set in",
-    )
-    add(
-        "--font-dir",
-        action="append",
-        metavar="DIR",
-        help="take fonts from this folder instead of the system's; may be repeated",
-    )
-    add("--licence", default="see the corpus", metavar="TEXT", help="licence of the corpus")
-
-
-def _share(text: str) -> float:
-    value = console.number(text)
-    if value > 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
-    return value
+    add_font_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
