@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
+from vary.assets import default_checkpoint
 from vary.evaluation.metrics import error_rate
+from vary.evaluation.suites import load_suite
+from vary.model.presets import CHINESE_ROWS
 from vary.outputs.document import Document, PageStatus
 from vary.reader import Reader
 
@@ -39,6 +42,25 @@ def read(reader: Reader, page: Image.Image) -> Document:
 def test_the_example_is_read(read: Document) -> None:
     assert read.status is PageStatus.OK
     assert error_rate(read.text, TRUTH, "en").rate < 0.03
+
+
+def test_chinese_is_read_with_errors(reader: Reader, shared_dir: Path) -> None:
+    """Large and small print, clean, in two typefaces that were not trained on."""
+    suite = {page.image.name: page for page in load_suite(shared_dir / "eval" / "pages")}
+    for name in ("zh_large_0.png", "zh_short_1.png"):
+        page = suite[name]
+        assert error_rate(reader.read(page.image).text, page.text, page.language).rate < 0.15
+
+
+def test_the_checkpoint_says_what_it_is(reader: Reader) -> None:
+    """Its card has these facts too."""
+    card = " ".join((default_checkpoint() / "README.md").read_text(encoding="utf-8").split())
+    config = reader.model.config
+    assert tuple(config.languages) == ("en", "zh")
+    assert config.text_config.vocab_size == CHINESE_ROWS
+    assert f"the first {CHINESE_ROWS:,} ids" in card
+    assert f"| {sum(parameter.numel() for parameter in reader.model.parameters()):,}, " in card
+    assert config.checkpoint_version in card
 
 
 def scan(page: Image.Image) -> Image.Image:

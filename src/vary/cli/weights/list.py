@@ -28,7 +28,7 @@ examples:
   vary weights list --json
 """
 
-NANO_TITLE = "printed English line by line, on a CPU"
+NANO_TITLE = "printed English, and Chinese with more errors, line by line, on a CPU"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
