@@ -26,14 +26,21 @@ def cluster() -> Iterator[Any]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
-    ray.init(
-        num_cpus=3,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=100 * 2**20,
-        runtime_env={"env_vars": {"PYTHONPATH": str(TESTS)}},
-    )
+    for attempt in range(4):  # Ray gives up after half a minute, which a busy machine may take to start it
+        try:
+            ray.init(
+                num_cpus=3,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                object_store_memory=100 * 2**20,
+                runtime_env={"env_vars": {"PYTHONPATH": str(TESTS)}},
+            )
+            break
+        except Exception as error:
+            ray.shutdown()
+            if attempt == 3 or "timed out during startup" not in str(error):
+                raise
     yield ray
     ray.shutdown()
 

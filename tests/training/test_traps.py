@@ -68,17 +68,17 @@ def test_t1_another_image_changes_what_is_written(overfitted: Path) -> None:
 
 
 def test_t2_many_epochs_learn_what_as_many_copies_learn(tmp_path: Path) -> None:
-    """Fifty epochs of four pages, and one epoch of fifty copies of each."""
+    """A hundred epochs of four pages, and one epoch of a hundred copies of each."""
     words = WORDS[:4]
     epochs = write_llava(tmp_path / "four", words)
-    copies = write_llava(tmp_path / "copies", words * 50)
+    copies = write_llava(tmp_path / "copies", words * 100)
     ends = []
-    for name, data, count in (("epochs", epochs, 50.0), ("copies", copies, 1.0)):
+    for name, data, count in (("epochs", epochs, 100.0), ("copies", copies, 1.0)):
         model = learner()
         recipe = small_recipe(data, steps=None, epochs=count, batch=4, micro_batch=4, log_every=5)
         train_multitask(recipe, model, processor_of(model), tmp_path / name)
         rows = losses(tmp_path / name)
-        assert len(rows) == 10  # 200 samples in steps of 4
+        assert len(rows) == 20  # 400 samples in steps of 4
         ends.append(rows[-1])
     assert max(ends) < 0.1, ends
 

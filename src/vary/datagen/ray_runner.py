@@ -71,7 +71,7 @@ def _start(ray: Any, address: str, workers: int | None) -> None:
     try:
         _check_address(address)
         ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # Ray raises plain exceptions too, when it starts too slowly on a busy machine
         raise DataError(
             f"no Ray cluster at {address!r}, {error}; expected HOST:PORT of a running one, auto for the one "
             "that this machine is part of, or local to start one here"
