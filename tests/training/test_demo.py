@@ -50,7 +50,8 @@ JUDGES = Judges(
 TINY = replace(
     SIZES["ci"],
     pages=24,
-    scenes=16,
+    samples=16,
+    chats=8,
     tests=4,
     batch=4,
     clip_steps=2,
@@ -139,7 +140,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
     """Towers that have hardly been trained."""
     folder = tmp_path_factory.mktemp("parts")
     pictures = _scenes("caption")
-    train_clip(pictures, folder / "clip", steps=1, batch=4, seed=0, progress=quiet)
+    train_clip(pictures, folder / "clip", steps=1, seed=0, progress=quiet)
     texts = [sample.answer for sample in pictures]
     train_language_model(texts, folder / "language", steps=1, batch=4, seed=0, progress=quiet)
     network = new_vocabulary(3)
@@ -303,7 +304,10 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_chain_runs_and_reports_what_was_answered(shown: Path) -> None:
     report = check_report(shown, TINY, seeds=1)
     assert report["settings"]["multitask_steps"] == 2
-    assert {"data", "clip", "language", "vocabulary", "with, seed 0"} <= set(report["times"])
+    stages = {"data", "clip", "language", "vocabulary", "comparison"}
+    assert set(report["times"]) == stages | {f"{arm}, seed 0" for arm in ARMS}
+    assert all(report["times"][stage]["seconds"] > 0 for stage in stages)
+    assert all(report["times"][f"{arm}, seed 0"]["processor_seconds"] > 0 for arm in ARMS)
     for name in ("with/seed-0/multitask", "with/seed-0/tuned", "untrained/seed-0/tuned", "vocabulary"):
         with (shown / name / "log.csv").open(encoding="utf-8", newline="") as file:
             assert list(csv.DictReader(file)), name
@@ -368,7 +372,7 @@ def test_the_command_at_the_size_for_ci(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     command = [sys.executable, "-m", "vary", "train", "demo", "--out", str(folder), "--size", "ci"]
     done = subprocess.run(
-        [*command, "--seeds", "2", "--threads", "1"],
+        [*command, "--seeds", "2", "--workers", "2"],
         capture_output=True,
         text=True,
         timeout=1500,

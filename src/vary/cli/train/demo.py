@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -16,10 +17,12 @@ __all__ = ["SIZES", "add_parser", "run"]
 
 SIZES = ("small", "ci")
 """As in `vary.training.demo.sizes`, which is too heavy to ask here; a test compares them."""
+MOST_WORKERS = 4
+"""Each takes somewhat less than 1 GB of memory."""
 EPILOG = """\
 examples:
   vary train demo --out runs/demo
-  vary train demo --out runs/trial --size ci --seeds 2
+  vary train demo --out runs/trial --size ci --seeds 2 --workers 1
 """
 
 
@@ -46,10 +49,17 @@ def add_parser(recipes: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     add("--seed", type=console.whole_number, default=0, metavar="N", help="the first seed (default: 0)")
     add(
-        "--threads",
+        "--workers",
         type=console.positive_int,
         metavar="N",
-        help="threads to compute with (default: as many as there are cores)",
+        help=f"models of the comparison to train at once (default: one a core, up to {MOST_WORKERS})",
+    )
+    add(
+        "--threads",
+        type=console.positive_int,
+        default=1,
+        metavar="N",
+        help="threads that the towers are trained with (default: 1; such small networks hardly gain by more)",
     )
 
 
@@ -66,8 +76,7 @@ def run(args: argparse.Namespace) -> int:
     from vary.training.demo.report import claims
 
     edit_distance("", "")  # a missing package is said before minutes of work
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
+    torch.set_num_threads(args.threads)
     judges = Judges(
         distance=edit_distance,
         boxes=lambda text: [(box.label, box.edges) for box in parse_boxes(text).boxes],
@@ -81,7 +90,13 @@ def run(args: argparse.Namespace) -> int:
         )
 
     report = run_demo(
-        KNOWN[args.size], args.out, seeds=args.seeds, judges=judges, seed=args.seed, progress=show
+        KNOWN[args.size],
+        args.out,
+        seeds=args.seeds,
+        judges=judges,
+        seed=args.seed,
+        workers=args.workers or min(MOST_WORKERS, os.cpu_count() or 1),
+        progress=show,
     )
     for sentence in claims(report):
         print(sentence)

@@ -3,11 +3,13 @@
 The way of the data::
 
     sizes.py              how large everything is
-      -> pages.py         the data: pages of digits, pictures of coloured shapes
+      -> pages.py         engines: pages of digits, pictures of coloured shapes
+      -> data_sets.py     which data sets they give
       -> language.py      the tokenizer, and a language model that has read text alone
       -> clip.py          a small CLIP
       -> vocabulary.py    the vision vocabulary (stage 1)
       -> comparison.py    models with it and without it, from the same start (stage 2, tuning)
+      -> jobs.py          one such model after the other, or several at once
       -> scores.py        what the stored answers come to, and what may be said about them
       -> report.py        Markdown, JSON and a plot
 

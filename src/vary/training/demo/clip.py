@@ -26,6 +26,8 @@ CLIP_SIDE = 16
 PATCH = 4
 WIDTH = 32
 RATE = 2e-3
+BATCH = 64
+"""Pictures that are told from each other in a step: fewer teach less."""
 _CAPTION_TOKENS = 16
 
 
@@ -54,9 +56,7 @@ def clip_config(tokenizer: PreTrainedTokenizerFast) -> CLIPConfig:
     )
 
 
-def train_clip(
-    samples: Sequence[Sample], folder: Path, *, steps: int, batch: int, seed: int, progress: Progress
-) -> None:
+def train_clip(samples: Sequence[Sample], folder: Path, *, steps: int, seed: int, progress: Progress) -> None:
     """Trains CLIP on pictures with captions; `folder/model` has it in the end.
 
     Pictures whose captions are the same are each other's pairs too, so nothing true counts as wrong.
@@ -70,7 +70,7 @@ def train_clip(
     kinds = torch.tensor([sorted(set(captions)).index(caption) for caption in captions])
 
     def loss_of(step: int) -> Tensor:
-        chosen = torch.from_numpy(np.random.default_rng([seed, step]).integers(len(captions), size=batch))
+        chosen = torch.from_numpy(np.random.default_rng([seed, step]).integers(len(captions), size=BATCH))
         output = model(input_ids=ids[chosen], pixel_values=pixels[chosen])
         same = (kinds[chosen, None] == kinds[None, chosen]).float()
         target = same / same.sum(1, keepdim=True)

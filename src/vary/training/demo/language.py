@@ -48,13 +48,13 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     return wrap_tokenizer(tokenizer, pad_token=PAD, eos_token=EOS)
 
 
-def decoder_config(tokenizer: PreTrainedTokenizerFast, *, layers: int, width: int = 64) -> Qwen2Config:
+def decoder_config(tokenizer: PreTrainedTokenizerFast, width: int = 64) -> Qwen2Config:
     """A decoder of Qwen2's kind.  So narrow a network learns nothing from the usual small random weights."""
     return Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=width,
         intermediate_size=2 * width,
-        num_hidden_layers=layers,
+        num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=POSITIONS,
@@ -82,7 +82,7 @@ def train_language_model(
     """
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
-    model = Qwen2ForCausalLM(decoder_config(tokenizer, layers=3))
+    model = Qwen2ForCausalLM(decoder_config(tokenizer))
     model.set_attn_implementation("eager")
 
     def loss_of(step: int) -> Tensor:

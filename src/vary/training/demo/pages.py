@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vary.datagen.box_answers import box_answer
 from vary.datagen.fonts import FontFace, find_fonts, load_font
-from vary.datagen.prompts import published_prompt, wordings
+from vary.datagen.prompts import draw_prompt, published_prompt
 from vary.datagen.provenance import package_versions
 from vary.datagen.sample import Box, Draw, Record, Sample
 from vary.datagen.scene.config import NEGATIVE_ANSWERS
@@ -38,7 +37,9 @@ _LICENCE = "CC0-1.0"
 _PITCH = 15
 """Pixels from one digit to the next."""
 _FONT_SIZES = (14, 18)
-_SHAPE_SIZES = (18, 30)
+_SHAPE_SIZES = (24, 32)
+_GRID = 8
+"""Pixels that all edges of shapes are multiples of, so that a box can be told after some hundred steps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,16 +116,18 @@ class ScenesConfig:
     Attributes:
         seed, split: what is drawn, besides a picture's number; splits differ at the same seed.
         task: `caption`, `detect`, `negative` (asked for text, has none), or `chat`: a conversation in which
-            text, caption and boxes are asked for in other words than the published ones.
+            caption and boxes are asked for, half of the time in other words than the published ones.
+        most: shapes of a picture.
     """
 
     seed: int = 0
     split: str = "train"
     task: SceneTask = "caption"
+    most: int = 2
 
 
 class Scenes:
-    """Pictures of one or two coloured shapes, named from left to right."""
+    """Pictures of a few coloured shapes, named from left to right."""
 
     name = "demo-scenes"
     length = None
@@ -135,7 +138,7 @@ class Scenes:
     def draw(self, index: int) -> Draw:
         """The picture of an index."""
         config, rng = self.config, _rng(self.config.seed, self.config.split, index)
-        image, boxes = _scene(rng)
+        image, boxes = _scene(rng, config.most)
         caption = " and ".join(f"a {box.label}" for box in boxes)
         answers = {
             "caption": caption,
@@ -144,7 +147,7 @@ class Scenes:
         }
         if config.task == "chat":
             order = [("caption", "detect"), ("detect", "caption")][int(rng.integers(2))]
-            rounds = [(_other(task, rng), answers[task]) for task in order]
+            rounds = [(draw_prompt(task, "en", rng), answers[task]) for task in order]
         else:
             task = "ocr" if config.task == "negative" else config.task
             rounds = [(_published(task), answers[config.task])]
@@ -166,7 +169,7 @@ class Scenes:
         return {
             "seed": config.seed,
             "split": config.split,
-            "config": {"task": config.task},
+            "config": {"task": config.task, "most": config.most},
             "versions": package_versions(),
         }
 
@@ -207,19 +210,19 @@ def _font(face: FontFace | None, size: int) -> ImageFont.FreeTypeFont | ImageFon
     return load_font(face.path, face.index, float(size), 0)
 
 
-def _scene(rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[Box]]:
+def _scene(rng: np.random.Generator, most: int) -> tuple[NDArray[np.uint8], list[Box]]:
     """A picture (SIDE, SIDE, 3) and the boxes of its shapes from left to right."""
     paper = rng.integers(215, 256, size=3).tolist()
     image = Image.new("RGB", (SIDE, SIDE), tuple(paper))
     pen = ImageDraw.Draw(image)
     boxes: list[Box] = []
-    wanted = int(rng.integers(1, 3))
+    wanted = int(rng.integers(1, most + 1))
     for _ in range(20):
         if len(boxes) == wanted:
             break
         name = f"{list(COLOURS)[int(rng.integers(len(COLOURS)))]} {SHAPES[int(rng.integers(len(SHAPES)))]}"
-        size = int(rng.integers(*_SHAPE_SIZES))
-        left, top = rng.integers(1, SIDE - size, size=2).tolist()
+        size = int(rng.choice(_SHAPE_SIZES))
+        left, top = (_GRID * rng.integers(0, (SIDE - size) // _GRID + 1, size=2)).tolist()
         box = Box(name, left, top, left + size, top + size)
         if all(_apart(box, other) and box.label != other.label for other in boxes):
             boxes.append(box)
@@ -228,10 +231,10 @@ def _scene(rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[Box]]:
 
 
 def _apart(one: Box, other: Box) -> bool:
-    """Whether two boxes do not touch and which is further left is plain."""
-    beside = one.right < other.left or other.right < one.left
-    above = one.bottom < other.top or other.bottom < one.top
-    return (beside or above) and abs(one.left - other.left) >= 4
+    """Whether two boxes have nothing in common and one is further left."""
+    beside = one.right <= other.left or other.right <= one.left
+    above = one.bottom <= other.top or other.bottom <= one.top
+    return (beside or above) and one.left != other.left
 
 
 def _paint(pen: ImageDraw.ImageDraw, box: Box) -> None:
@@ -251,12 +254,6 @@ def _published(task: str) -> str:
     prompt = published_prompt(task, "en")
     assert prompt is not None
     return prompt
-
-
-def _other(task: str, rng: np.random.Generator) -> str:
-    """One of the wordings that are not the published one."""
-    others: Sequence[str] = [text for text in wordings(task, "en") if text != _published(task)]
-    return others[int(rng.integers(len(others)))]
 
 
 def _rng(seed: int, split: str, index: int) -> np.random.Generator:

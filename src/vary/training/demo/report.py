@@ -77,8 +77,10 @@ def _conditions(report: Mapping[str, Any]) -> list[str]:
     """How the figures came about: the towers, what is the same in every model, steps, hardware, time."""
     settings, hardware, towers = report["settings"], report["hardware"], report["towers"]
     vocabulary, clip, threads = towers["vocabulary"], towers["clip"], hardware["threads"]
-    clock = sum(each["seconds"] for each in report["times"].values()) / 60
-    processors = sum(each["processor_seconds"] for each in report["times"].values()) / 60
+    clock, processors = (
+        sum(each.get(what, 0.0) for each in report["times"].values()) / 60
+        for what in ("seconds", "processor_seconds")
+    )
     return [
         f"Stage 1 reads held-out pages with a character error rate of "
         f"{vocabulary['character_error_rate']:.3f} (allowed: {vocabulary['at_most']}). CLIP finds the "
@@ -93,8 +95,9 @@ def _conditions(report: Mapping[str, Any]) -> list[str]:
         f"{settings['multitask_steps']} of multi-task training and {settings['tuning_steps']} of tuning.",
         "",
         f"{hardware['processor']}, {hardware['cores']} cores ({hardware['instructions']}), torch "
-        f"{hardware['torch']}, {threads} thread{'s' if threads > 1 else ''}: {clock:.1f} minutes, of which "
-        f"the processors worked {processors:.1f}; vary {report['version']}.",
+        f"{hardware['torch']}, {threads} thread{'s' if threads > 1 else ''}, {hardware['workers']} "
+        f"models trained at a time: {clock:.1f} minutes by the clock, {processors:.1f} of processor time; "
+        f"vary {report['version']}.",
     ]
 
 

@@ -23,7 +23,9 @@ class DemoSize:
     Attributes:
         lines, digits: the most lines of a page, and the most digits of a line.
         faces: how many fonts the pages are set in.
-        pages, scenes: training samples: pages of digits, and pictures for each of the other tasks.
+        pages: of stage 1.
+        samples: of each of the tasks in multi-task training.
+        chats: conversations for tuning, which sees as many pages and captions.
         tests: held-out samples of each task.
         batch: samples a step, in every stage.
         clip_steps, language_steps: of CLIP and of the language model.
@@ -35,7 +37,8 @@ class DemoSize:
     digits: int
     faces: int
     pages: int
-    scenes: int
+    samples: int
+    chats: int
     tests: int
     batch: int = 32
     clip_steps: int
@@ -52,14 +55,15 @@ SIZES: Mapping[str, DemoSize] = MappingProxyType(
             lines=2,
             digits=4,
             faces=4,
-            pages=3000,
-            scenes=1500,
+            pages=6000,
+            samples=2500,
+            chats=500,
             tests=100,
-            clip_steps=400,
+            clip_steps=800,
             language_steps=200,
-            vocabulary_steps=1200,
-            multitask_steps=600,
-            tuning_steps=100,
+            vocabulary_steps=1300,
+            multitask_steps=700,
+            tuning_steps=50,
             readable=0.1,
         ),
         "ci": DemoSize(
@@ -67,7 +71,8 @@ SIZES: Mapping[str, DemoSize] = MappingProxyType(
             digits=2,
             faces=1,
             pages=1000,
-            scenes=300,
+            samples=300,
+            chats=100,
             tests=24,
             batch=16,
             clip_steps=100,

@@ -24,8 +24,6 @@ from vary.training.sources import DataSource
 __all__ = ["ARMS", "arm_vocabulary", "new_vocabulary", "write_out", "write_vocabulary"]
 
 RATE = 1e-3
-NEGATIVES = 0.2
-"""Pictures without text among the pages, as a share of all those that there are."""
 ARMS = ("with", "without", "untrained")
 """The new vocabulary; CLIP alone; and a vocabulary network of random weights, which sees as many pixels."""
 
@@ -68,7 +66,7 @@ def write_vocabulary(
     network = new_vocabulary(seed)
     model = from_parts(
         vision_vocabulary=network,
-        text=decoder_config(tokenizer, layers=2),
+        text=decoder_config(tokenizer),
         tokenizer=tokenizer,
         dtype=torch.float32,
     )
