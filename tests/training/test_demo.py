@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 import statistics
 import subprocess
 import sys
@@ -33,7 +34,7 @@ from vary.training.demo.clip import train_clip
 from vary.training.demo.comparison import Answer, Parts, graft, read_answers, write_answers
 from vary.training.demo.language import make_tokenizer, train_language_model
 from vary.training.demo.pages import DigitPages, PagesConfig, Scenes, ScenesConfig
-from vary.training.demo.report import claims
+from vary.training.demo.report import claims, table
 from vary.training.demo.scores import gain_record, score, verdict
 from vary.training.demo.sizes import SIDE
 from vary.training.demo.vocabulary import ARMS, new_vocabulary
@@ -327,16 +328,27 @@ def test_the_towers_stay_as_they_are_in_stage_2(shown: Path) -> None:
 
 
 def test_what_is_done_is_not_done_again(shown: Path) -> None:
-    models = sorted(shown.rglob("*.safetensors")) + sorted((shown / "answers").iterdir())
-    before = {path: path.stat().st_mtime_ns for path in models}
-    (shown / "answers" / "without-0.jsonl").unlink()
-    rows: list[str] = []
-    run_demo(TINY, shown, seeds=1, judges=JUDGES, progress=lambda stage, _row: rows.append(stage))
-    assert rows == [], "a stage was trained again"
-    assert {path: path.stat().st_mtime_ns for path in models if path.name != "without-0.jsonl"} == {
-        path: time for path, time in before.items() if path.name != "without-0.jsonl"
-    }
+    def changed(*gone: str) -> tuple[set[str], set[str]]:
+        """The stages that were trained, and the files that were written, after some were taken away."""
+        before = {path: path.stat().st_mtime_ns for path in _kept(shown)}
+        for name in gone:
+            path = shown / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        stages: set[str] = set()
+        run_demo(TINY, shown, seeds=1, judges=JUDGES, progress=lambda stage, _row: stages.add(stage))
+        return stages, {
+            str(path.relative_to(shown)) for path in _kept(shown) if path.stat().st_mtime_ns != before[path]
+        }
+
+    answers, tuned = "answers/without-0.jsonl", "without/seed-0/tuned/model"
+    assert changed() == (set(), set())
+    assert changed(answers) == (set(), {answers})
+    assert changed(answers, tuned) == ({"without, seed 0"}, {answers, f"{tuned}/model.safetensors"})
     check_report(shown, TINY, seeds=1)
+
+
+def _kept(folder: Path) -> list[Path]:
+    return [*folder.rglob("*.safetensors"), *folder.rglob("*.jsonl"), *folder.rglob("*.tar")]
 
 
 def test_another_demonstration_or_other_files_are_refused(shown: Path, tmp_path: Path) -> None:
@@ -361,6 +373,20 @@ def test_a_vocabulary_that_does_not_read_stops_the_comparison(shown: Path, tmp_p
     ):
         run_demo(strict, folder, seeds=1, judges=JUDGES)
     assert not (folder / "with").exists()
+
+
+def test_the_documents_table_is_what_the_stored_report_says() -> None:
+    folder = Path(__file__).parent.parent.parent / "docs" / "training"
+    report = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
+    text = (folder / "demo.md").read_text(encoding="utf-8")
+    for line in table(report):
+        assert line in text, "write the table anew from demo.json"
+    assert report["towers"]["vocabulary"]["character_error_rate"] <= report["settings"]["readable"]
+    assert report["settings"]["seeds"] == 3
+    for found in report["tasks"].values():
+        for gain in found["gains"].values():
+            assert gain["verdict"] == verdict(gain["seeds"])
+    assert " ".join(" ".join(claims(report)).split()) in " ".join(text.replace("- ", "").split())
 
 
 def test_the_command_knows_the_sizes() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vary.errors import MissingDependencyError
 
-__all__ = ["claims", "write_report"]
+__all__ = ["claims", "table", "write_report"]
 
 NAMES = {
     "with": "with the new vocabulary",
@@ -64,7 +64,7 @@ def as_markdown(report: Mapping[str, Any]) -> str:
         f"Means over {seeds} seed{'s' if seeds > 1 else ''} and standard deviations, on {settings['tests']} "
         "held-out samples of each task:",
         "",
-        *_table(report),
+        *table(report),
         "",
         "## What was compared",
         "",
@@ -101,7 +101,7 @@ def _conditions(report: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _table(report: Mapping[str, Any]) -> list[str]:
+def table(report: Mapping[str, Any]) -> list[str]:
     """The figures of every arm, and what the new vocabulary gains over each other one."""
     tasks = report["tasks"]
     arms = list(next(iter(tasks.values()))["arms"])
