@@ -26,7 +26,7 @@ from vary.training.sources import DataSource
 
 __all__ = ["Answer", "Parts", "answer", "graft", "read_answers", "train_arm", "write_answers"]
 
-MULTITASK_RATE, TUNING_RATE = 2e-3, 5e-4
+MULTITASK_RATE, TUNING_RATE = 4e-3, 2e-4
 LONGEST_ANSWER = 64
 TOGETHER = 64
 """Pictures that are answered at once."""
