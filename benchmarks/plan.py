@@ -24,11 +24,11 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
-from vary.training.activations import Arithmetic, saved_activations
-from vary.training.batches import ConversationBatch
-from vary.training.flops import step_breakdown
+from vary.training.cost.activations import Arithmetic, saved_activations
+from vary.training.cost.flops import step_breakdown
+from vary.training.cost.memory import ModelSize, static_memory
+from vary.training.data.batches import ConversationBatch
 from vary.training.losses import conversation_losses
-from vary.training.memory import ModelSize, static_memory
 from vary.training.recipes.conversations import Part, freeze
 from vary.training.running import checkpoint_activations, make_optimizer
 from vary.training.settings import Precision, RunSettings

@@ -24,7 +24,7 @@ from torch import Tensor
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.presets import preset_config
 from vary.weights.files import TensorFiles, checkpoint_files
-from vary.weights.names import QWEN_NAMES
+from vary.weights.formats.names import QWEN_NAMES
 
 VARY = [sys.executable, "-m", "vary"]
 CONFIG = {

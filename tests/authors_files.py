@@ -18,7 +18,7 @@ from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.tokenization import QWEN_SPECIAL_TOKENS, write_tiktoken
 from vary.weights.files import TensorFiles
-from vary.weights.names import OPT_600K_NAMES, OPT_NAMES, QWEN_NAMES, NameMap
+from vary.weights.formats.names import OPT_600K_NAMES, OPT_NAMES, QWEN_NAMES, NameMap
 
 HEADS = {"num_attention_heads": 4}
 """A decoder 24 wide has no whole number of heads of 128, as a file without configuration should."""

@@ -17,9 +17,9 @@ from factories import tiny_opt_config, tiny_text
 from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
+from vary.training.data.sources import DataSource
 from vary.training.recipes import MultitaskRecipe
 from vary.training.settings import RunSettings
-from vary.training.sources import DataSource
 
 SIDE = 64
 PROMPT = "Provide the ocr results of this image."

@@ -161,7 +161,7 @@ def test_the_library_without_the_command_line(toy: Path, tmp_path: Path) -> None
         "codes.append(len(document.pages))\n"
         "from vary.weights.grafts import graft_checkpoint\n"
         "graft_checkpoint(sys.argv[1], sys.argv[3], sys.argv[4])\n"
-        "from vary.weights.store import find, read_record\n"
+        "from vary.weights.fetching.store import find, read_record\n"
         "codes.append(find('vary-toy') is None and read_record().names() == ())"
     )
     text = text_folder(tmp_path / "text", "qwen2")
@@ -182,7 +182,7 @@ NETWORK = {
     "ftplib",
 }
 # The second asks whether a Ray cluster answers at the address that the user gave.
-CONNECTING = {"weights/download.py", "datagen/ray_runner.py"}
+CONNECTING = {"weights/fetching/download.py", "datagen/ray_runner.py"}
 CALLS = {"snapshot_download", "hf_hub_download", "push_to_hub", "HfApi", "urlopen", "urlretrieve"}
 
 
@@ -209,7 +209,7 @@ def test_only_fetching_uses_that_module() -> None:
     users = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
-        if "weights.download import" in (text := path.read_text(encoding="utf-8"))
+        if "weights.fetching.download import" in (text := path.read_text(encoding="utf-8"))
         or "import download" in text
     }
-    assert users == {"weights/hub.py", "weights/offers.py"}
+    assert users == {"weights/fetching/hub.py", "weights/fetching/offers.py"}

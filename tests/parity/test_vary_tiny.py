@@ -21,8 +21,8 @@ from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.tokenization import _byte_letters
 from vary.reader import Reader
+from vary.weights.formats.names import OPT_600K_NAMES, OPT_NAMES
 from vary.weights.loading import load_checkpoint
-from vary.weights.names import OPT_600K_NAMES, OPT_NAMES
 
 BICUBIC = Image.Resampling.BICUBIC
 MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("i", "n"), ("Ġ", "a"), ("O", "C"), ("OC", "R")]

@@ -28,7 +28,9 @@ from vary.model.image_processing import VaryImageProcessor
 from vary.model.tokenization import encode_text
 from vary.model.vocabulary_folder import save_vision_vocabulary
 from vary.outputs.answers import parse_boxes
-from vary.training.batches import BatchPlan, MicroBatches
+from vary.training.data.batches import BatchPlan, MicroBatches
+from vary.training.data.examples import ExampleBuilder
+from vary.training.data.sources import DataSource, Mixture
 from vary.training.demo import SIZES, Judges, run_demo
 from vary.training.demo.clip import train_clip
 from vary.training.demo.comparison import Answer, Parts, graft, read_answers, write_answers
@@ -38,9 +40,7 @@ from vary.training.demo.report import claims
 from vary.training.demo.scores import gain_record, score, verdict
 from vary.training.demo.sizes import SIDE
 from vary.training.demo.vocabulary import ARMS, new_vocabulary
-from vary.training.examples import ExampleBuilder
 from vary.training.running import stop_ids
-from vary.training.sources import DataSource, Mixture
 
 torch.set_num_threads(1)
 

@@ -24,12 +24,12 @@ from vary.errors import TrainingError
 from vary.model.configuration import VaryConfig
 from vary.model.presets import preset_config
 from vary.training.adapters import LoraSettings, add_lora
-from vary.training.batches import ConversationBatch
-from vary.training.flops import batch_cost, step_breakdown, step_flops
-from vary.training.lines import LineBatch
+from vary.training.cost.flops import batch_cost, step_breakdown, step_flops
+from vary.training.cost.shapes import meta_model
+from vary.training.data.batches import ConversationBatch
+from vary.training.data.lines import LineBatch
 from vary.training.recipes.conversations import freeze
 from vary.training.running import checkpoint_activations
-from vary.training.shapes import meta_model
 
 CLOSE = 1e-6
 EVERYTHING = ("vision_vocabulary", "clip", "projector", "decoder")

@@ -15,8 +15,15 @@ from numpy.typing import NDArray
 from vary.assets import nano_vocabulary
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.presets import nano_processor
-from vary.training.examples import IGNORED
-from vary.training.lines import LineFormat, PoolLoader, collate, line_format, make_batches, required_frames
+from vary.training.data.examples import IGNORED
+from vary.training.data.lines import (
+    LineFormat,
+    PoolLoader,
+    collate,
+    line_format,
+    make_batches,
+    required_frames,
+)
 
 
 @pytest.fixture(scope="module")

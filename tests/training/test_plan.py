@@ -34,17 +34,17 @@ from vary.cli.train import plan as command
 from vary.errors import TrainingError
 from vary.model.configuration import VaryConfig
 from vary.model.presets import PRESETS, preset_config
-from vary.training.activations import Arithmetic, saved_activations
 from vary.training.adapters import LoraSettings, add_lora
-from vary.training.gpus import find_gpu, known_gpus
-from vary.training.memory import Memory, ModelSize, static_memory
-from vary.training.plan import Plan, Setup, plan_stage
+from vary.training.cost.activations import Arithmetic, saved_activations
+from vary.training.cost.gpus import find_gpu, known_gpus
+from vary.training.cost.memory import Memory, ModelSize, static_memory
+from vary.training.cost.plan import Plan, Setup, plan_stage
+from vary.training.cost.stages import STAGES, DataShare, Stage, find_stage
+from vary.training.data.sources import DataSource
 from vary.training.recipes import MultitaskRecipe, SftRecipe, VocabularyRecipe
 from vary.training.recipes.conversations import freeze
 from vary.training.running import checkpoint_activations, make_optimizer
 from vary.training.settings import RunSettings
-from vary.training.sources import DataSource
-from vary.training.stages import STAGES, DataShare, Stage, find_stage
 
 EVERYTHING = ("vision_vocabulary", "clip", "projector", "decoder")
 DECODER = ("projector", "decoder")

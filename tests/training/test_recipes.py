@@ -23,13 +23,13 @@ from vary.model.modeling import VaryForConditionalGeneration
 from vary.reader import Reader
 from vary.training.adapters import LoraSettings
 from vary.training.answer_validation import AnswerValidation
+from vary.training.data.sources import DataSource, Mixture
 from vary.training.ema import WeightAverage
 from vary.training.parallel import make_accelerator, plugin
 from vary.training.plots import plot_log
 from vary.training.recipes import MultitaskRecipe, SftRecipe, VocabularyRecipe, train_multitask
 from vary.training.recipes.conversations import PARTS, example_builder
 from vary.training.settings import RunSettings, learning_rate
-from vary.training.sources import DataSource, Mixture
 
 WORDS = ("cat", "dog", "owl", "bee", "ant", "cow", "fox", "hen")
 

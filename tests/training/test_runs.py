@@ -20,8 +20,8 @@ from learners import learner, opt_learner, processor_of, small_recipe, write_lla
 from vary.errors import DataError, TrainingError
 from vary.model.loading import load_model
 from vary.training.checkpoints import latest_checkpoint
+from vary.training.data.sources import DataSource, Mixture, open_source
 from vary.training.recipes import train_multitask
-from vary.training.sources import DataSource, Mixture, open_source
 
 WORDS = ("cat", "dog", "owl", "bee", "ant", "cow", "fox", "hen")
 

@@ -24,7 +24,7 @@ from vary.datagen.sample import Sample
 from vary.errors import TrainingError
 from vary.model.processing import VaryProcessor
 from vary.reader import Reader
-from vary.training.examples import IGNORED, ExampleBuilder
+from vary.training.data.examples import IGNORED, ExampleBuilder
 from vary.training.recipes import train_multitask
 from vary.training.running import stop_ids
 
@@ -193,7 +193,7 @@ def test_t6_a_fresh_process_answers_the_same(overfitted: Path) -> None:
     "text", ["简体与繁體", "ＦＵＬＬ　ｗｉｄｔｈ", "שלום עולם", "한국어", "a\u0301 \u0915\u094d\u0937", "🙂"]
 )
 def test_t7_texts_go_through_data_and_tokenizer_unchanged(text: str, tmp_path: Path) -> None:
-    from vary.training.sources import DataSource, open_source
+    from vary.training.data.sources import DataSource, open_source
 
     source = open_source(DataSource(write_llava(tmp_path, [text])))
     example = ExampleBuilder(PROCESSOR, STOPS, max_length=1000).build(source.load(0), "one")

@@ -25,8 +25,8 @@ from vary.model.configuration import VaryConfig
 from vary.model.loading import load_model
 from vary.weights import conversion
 from vary.weights.conversion import ORIGIN, convert
+from vary.weights.formats.their_settings import choose_layout
 from vary.weights.loading import load_checkpoint
-from vary.weights.their_settings import choose_layout
 
 
 def settings_of(folder: Path) -> dict[str, Any]:

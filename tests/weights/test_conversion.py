@@ -40,10 +40,10 @@ from vary.model.loading import load_model
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.weights import writing
 from vary.weights.conversion import ORIGIN, convert
+from vary.weights.formats.names import MINDOCR_NAMES, QWEN_NAMES
+from vary.weights.formats.their_settings import TARGETS
 from vary.weights.loading import load_checkpoint, load_foreign
-from vary.weights.mindspore_files import write_mindspore
-from vary.weights.names import MINDOCR_NAMES, QWEN_NAMES
-from vary.weights.their_settings import TARGETS
+from vary.weights.mindspore.files import write_mindspore
 
 
 def test_golden_checkpoint_there_and_back(shared_dir: Path, tmp_path: Path) -> None:

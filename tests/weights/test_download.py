@@ -11,8 +11,8 @@ import pytest
 
 from fake_hub import FakeHub, Repository, commit_of
 from vary.errors import DownloadError
-from vary.weights import download as transport
-from vary.weights.download import Request, StatusError, Unreachable, download
+from vary.weights.fetching import download as transport
+from vary.weights.fetching.download import Request, StatusError, Unreachable, download
 from vary.weights.hashing import git_id, hash_file
 
 DATA = bytes(range(256)) * 4000  # a good megabyte: several reads

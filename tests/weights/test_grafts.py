@@ -19,9 +19,9 @@ from vary.model.loading import load_model
 from vary.model.processing import VaryProcessor
 from vary.reader import Reader
 from vary.weights import grafts
+from vary.weights.formats.names import QWEN_NAMES
 from vary.weights.grafts import graft_checkpoint
 from vary.weights.manifest import check_manifest
-from vary.weights.names import QWEN_NAMES
 from vary.weights.vocabulary import extract_vocabulary
 
 PAGE = np.full((60, 40, 3), 200, dtype=np.uint8)

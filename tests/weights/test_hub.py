@@ -14,11 +14,11 @@ import pytest
 
 from fake_hub import FakeHub, Repository, commit_of
 from vary.errors import CheckpointError, DownloadError
-from vary.weights import download as transport
-from vary.weights import hub as fetching
-from vary.weights import registry, store
-from vary.weights.hub import Plan, execute, fetch, prepare
-from vary.weights.registry import Entry, Part
+from vary.weights.fetching import download as transport
+from vary.weights.fetching import hub as fetching
+from vary.weights.fetching import registry, store
+from vary.weights.fetching.hub import Plan, execute, fetch, prepare
+from vary.weights.fetching.registry import Entry, Part
 
 NAME = "someone/vary-small"
 WEIGHTS = bytes(range(256)) * 2000

@@ -24,10 +24,11 @@ from torch import Tensor
 
 from real_mindspore import run_mindspore
 from vary.errors import CheckpointError
-from vary.weights import mindspore_files, mindspore_format
-from vary.weights.mindspore_files import MindSporeFile, write_mindspore
-from vary.weights.mindspore_format import DTYPES, MAX_NAME, TYPES
-from vary.weights.wire import varint
+from vary.weights.mindspore import files
+from vary.weights.mindspore import format as layout
+from vary.weights.mindspore.files import MindSporeFile, write_mindspore
+from vary.weights.mindspore.format import DTYPES, MAX_NAME, TYPES
+from vary.weights.mindspore.wire import varint
 
 # What both scripts below print of a tensor: MindSpore's type, shape, digest of its bytes.
 DESCRIBE = """
@@ -171,7 +172,7 @@ def test_they_read_our_files(tmp_path: Path) -> None:
     plain, checked, sliced = (tmp_path / f"{name}.ckpt" for name in ("plain", "checksum", "sliced"))
     write_mindspore(plain, tensors.items())
     write_mindspore(checked, tensors.items(), checksum=True)
-    with patch.object(mindspore_files, "SLICE", 1000):
+    with patch.object(files, "SLICE", 1000):
         write_mindspore(sliced, tensors.items())
     assert len(MindSporeFile(sliced).entries["long"].parts) == 8
     described = {name: describe(tensor.detach().resolve_neg()) for name, tensor in tensors.items()}
@@ -183,7 +184,7 @@ def test_they_read_our_files(tmp_path: Path) -> None:
 def test_our_files_are_theirs_byte_for_byte(theirs: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     for name, size in [("checksum", 2**29), ("slices", 1024)]:
         file = MindSporeFile(theirs[0] / f"{name}.ckpt")
-        with patch.object(mindspore_files, "SLICE", size):
+        with patch.object(files, "SLICE", size):
             write_mindspore(
                 tmp_path / f"{name}.ckpt",
                 ((name, file.read(name)) for name in file.entries),
@@ -263,7 +264,7 @@ def test_what_is_written_is_read(
         tensors[name] = values.view(DTYPES[kind])[: torch.Size(shape).numel()].reshape(shape)
     path = tmp_path / "a.ckpt"
     path.unlink(missing_ok=True)
-    with patch.object(mindspore_files, "SLICE", size):
+    with patch.object(files, "SLICE", size):
         write_mindspore(path, tensors.items(), checksum=checksum)
     assert MindSporeFile(path).verify() is checksum
     assert contents(path) == {name: describe(tensor) for name, tensor in tensors.items()}
@@ -370,7 +371,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A small file, its parameters in slices."""
     path = tmp_path_factory.mktemp("sound") / "a.ckpt"
-    with patch.object(mindspore_files, "SLICE", 16):
+    with patch.object(files, "SLICE", 16):
         write_mindspore(path, [("a.weight", torch.randn(3, 5)), ("a.bias", torch.randn(5).bfloat16())])
     return path.read_bytes() + value(b"note", [0], b"str", "字".encode("utf-32-le"))
 
@@ -430,7 +431,7 @@ def test_damaged_bytes(
     for place, byte in damage:
         content[int(place * len(content))] = byte
     if data.draw(st.booleans()):
-        content += mindspore_format.CRC_MARK + data.draw(st.binary(min_size=10, max_size=10))
+        content += layout.CRC_MARK + data.draw(st.binary(min_size=10, max_size=10))
     refused_or_read(tmp_path_factory.getbasetemp() / "damaged.ckpt", bytes(content))
 
 
@@ -577,7 +578,7 @@ def test_an_error_of_the_source_leaves_nothing(tmp_path: Path, error: type[BaseE
 FULL = """
 import resource, sys, torch
 from vary.errors import CheckpointError
-from vary.weights.mindspore_files import write_mindspore
+from vary.weights.mindspore.files import write_mindspore
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
     write_mindspore(sys.argv[1], ((str(n), torch.zeros(700)) for n in range(9)))

@@ -7,7 +7,7 @@ import torch
 
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.presets import preset_config
-from vary.weights.names import OPT_NAMES, QWEN_NAMES, NameMap, Place
+from vary.weights.formats.names import OPT_NAMES, QWEN_NAMES, NameMap, Place
 
 MAPS = {"vary-toy": QWEN_NAMES, "vary-base-qwen": QWEN_NAMES, "vary-tiny": OPT_NAMES}
 

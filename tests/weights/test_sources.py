@@ -18,10 +18,10 @@ from vary.errors import CheckpointError
 from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.presets import preset_config
-from vary.weights.layouts import find_layout
+from vary.weights.formats.layouts import find_layout
+from vary.weights.formats.names import MINDOCR_NAMES, OPT_NAMES, QWEN_NAMES
+from vary.weights.formats.sizes import Sizes
 from vary.weights.loading import load_foreign
-from vary.weights.names import MINDOCR_NAMES, OPT_NAMES, QWEN_NAMES
-from vary.weights.sizes import Sizes
 from vary.weights.sources import is_ours, open_source
 
 FAMILIES = {"toy": (tiny_toy_config, QWEN_NAMES), "tiny": (tiny_opt_config, OPT_NAMES)}

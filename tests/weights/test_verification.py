@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from checkpoints import chat_config, chat_model, chat_processor
 from vary.cli.main import main
 from vary.errors import CheckpointError
-from vary.weights import store
 from vary.weights.conversion import convert
+from vary.weights.fetching import store
 from vary.weights.fingerprint import (
     TOLERANCES,
     Fingerprint,

@@ -24,8 +24,8 @@ from vary.model.vocabulary_folder import load_image_processor
 from vary.weights import vocabulary as module
 from vary.weights.conversion import convert
 from vary.weights.files import TensorFiles
+from vary.weights.formats.names import OPT_600K_NAMES, OPT_NAMES, QWEN_NAMES
 from vary.weights.manifest import check_manifest
-from vary.weights.names import OPT_600K_NAMES, OPT_NAMES, QWEN_NAMES
 from vary.weights.vocabulary import extract_vocabulary, read_vocabulary
 
 NAMES = {"qwen2": QWEN_NAMES, "opt": OPT_NAMES}

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vary.errors import CheckpointError
-from vary.weights import wire
-from vary.weights.wire import FIXED32, FIXED64, SPAN, VARINT, Field, WireReader, varint
+from vary.weights.mindspore import wire
+from vary.weights.mindspore.wire import FIXED32, FIXED64, SPAN, VARINT, Field, WireReader, varint
 
 
 def fields(content: bytes) -> list[Field]:

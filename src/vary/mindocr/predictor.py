@@ -19,10 +19,10 @@ from vary.inputs.pages import Source
 from vary.mindocr.settings import Settings, find_path
 from vary.model.configuration import VaryConfig
 from vary.reader import Reader
+from vary.weights.fetching.store import find
+from vary.weights.formats.processors import TIKTOKEN
 from vary.weights.loading import load_checkpoint, resolve_checkpoint
-from vary.weights.processors import TIKTOKEN
 from vary.weights.sources import is_ours
-from vary.weights.store import find
 
 __all__ = ["CHECKED", "Predictor", "check_model", "sampling"]
 

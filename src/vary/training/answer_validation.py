@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from vary.errors import DataError
-from vary.training.examples import IGNORED, Example, ExampleBuilder
-from vary.training.sources import Mixture
+from vary.training.data.examples import IGNORED, Example, ExampleBuilder
+from vary.training.data.sources import Mixture
 
 __all__ = ["AnswerValidation"]
 

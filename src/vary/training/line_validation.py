@@ -15,7 +15,7 @@ from vary.datagen.fonts import FontCatalogue, find_fonts
 from vary.datagen.lines.engine import LineEngine, LineEngineConfig
 from vary.errors import DataError
 from vary.model.modeling import VaryForConditionalGeneration, VaryImageFeatures
-from vary.training.lines import LineBatch, LineFormat, line_format, make_batches
+from vary.training.data.lines import LineBatch, LineFormat, line_format, make_batches
 
 __all__ = ["VALIDATION_FAMILIES", "LineValidation", "validation_lines"]
 

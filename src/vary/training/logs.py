@@ -14,8 +14,8 @@ import torch
 from accelerate import Accelerator
 
 from vary.errors import MissingDependencyError
-from vary.training.batches import BadSample
 from vary.training.checkpoints import Position
+from vary.training.data.batches import BadSample
 from vary.training.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class RunLog:
 
     def _measured_peak(self) -> float:
         if self._peak is None:
-            from vary.training.throughput import matrix_product_speed
+            from vary.training.cost.throughput import matrix_product_speed
 
             self._peak = matrix_product_speed(self.device)
         return self._peak

@@ -14,8 +14,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from vary.errors import TrainingError
-from vary.training.batches import BadSample
 from vary.training.checkpoints import Position, write_checkpoint
+from vary.training.data.batches import BadSample
 from vary.training.ema import WeightAverage
 from vary.training.logs import RunLog
 from vary.training.settings import RunSettings, learning_rate

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vary.training.batches import ConversationBatch
-from vary.training.examples import IGNORED
-from vary.training.lines import LineBatch
+from vary.training.data.batches import ConversationBatch
+from vary.training.data.examples import IGNORED
+from vary.training.data.lines import LineBatch
 
 __all__ = ["conversation_losses", "ctc_loss", "line_losses"]
 

@@ -20,10 +20,8 @@ from vary import __version__
 from vary.errors import CheckpointError
 from vary.model.checkpoint_files import read_json, read_text, write_json, write_text
 from vary.weights.folders import check_new, copy_file, new_folder
-from vary.weights.layouts import OURS, Layout, find_family
-from vary.weights.loading import as_dtype, build_generation_config
-from vary.weights.manifest import write_manifest
-from vary.weights.processors import (
+from vary.weights.formats.layouts import OURS, Layout, find_family
+from vary.weights.formats.processors import (
     FAST,
     TIKTOKEN,
     VOCABULARY,
@@ -32,8 +30,10 @@ from vary.weights.processors import (
     find_tokenizer,
     tokenizer_files,
 )
+from vary.weights.formats.their_settings import TARGETS, choose_layout, their_settings
+from vary.weights.loading import as_dtype, build_generation_config
+from vary.weights.manifest import write_manifest
 from vary.weights.sources import CONFIG, ORIGIN, Source, open_source
-from vary.weights.their_settings import TARGETS, choose_layout, their_settings
 from vary.weights.writing import (
     Cast,
     write_mindspore_file,
@@ -97,7 +97,7 @@ def convert(
     """Writes a checkpoint in another format; `target` is whole, or it is not there.
 
     Args:
-        source: a folder of ours, or a folder or file of another format (see `vary.weights.layouts`).
+        source: a folder of ours, or a folder or file of another format (see `vary.weights.formats.layouts`).
         target: the folder to write, which must be new or empty.
         to: `vary` for our format; `authors`, `mindspore` or `got-ocr2` for theirs.
         dtype: of the weights; None keeps the source's.

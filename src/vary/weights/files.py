@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vary.errors import CheckpointError
-from vary.weights.mindspore_files import MindSporeFile
+from vary.weights.mindspore.files import MindSporeFile
 
 __all__ = ["TensorFiles", "TensorInfo"]
 

@@ -16,10 +16,10 @@ from vary.model.configuration import VaryConfig
 from vary.model.loading import LIBRARY_ERRORS, load_model, quiet_library, why
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
-from vary.weights.layouts import Family, Layout, find_family
-from vary.weights.processors import FAST, build_processor, tokenizer_files
+from vary.weights.fetching.store import find
+from vary.weights.formats.layouts import Family, Layout, find_family
+from vary.weights.formats.processors import FAST, build_processor, tokenizer_files
 from vary.weights.sources import ORIGIN, WEIGHT_TYPES, Source, is_ours, open_source
-from vary.weights.store import find
 
 __all__ = [
     "as_dtype",
@@ -43,8 +43,8 @@ def load_checkpoint(
     """The model and the processor of a checkpoint; nothing is looked for on the network.
 
     Args:
-        path: a folder of ours, a folder or file of another format (see `vary.weights.layouts`), or the name
-            of a checkpoint that was fetched.
+        path: a folder of ours, a folder or file of another format (see `vary.weights.formats.layouts`), or
+            the name of a checkpoint that was fetched.
         dtype: the weights' type, such as `torch.bfloat16` or "bfloat16"; None keeps the checkpoint's.
         tokenizer: the tokenizer's file or folder (`qwen.tiktoken`), where it does not lie beside the weights;
             of a folder of ours only where that was converted from another format.

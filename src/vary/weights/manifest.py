@@ -11,8 +11,8 @@ from pathlib import Path
 from vary import __version__
 from vary.errors import CheckpointError
 from vary.model.checkpoint_files import JSON_ERRORS, write_json
+from vary.weights.fetching.store import StoredFile
 from vary.weights.hashing import hash_file
-from vary.weights.store import StoredFile
 
 __all__ = [
     "FINGERPRINT",

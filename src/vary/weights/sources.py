@@ -17,9 +17,9 @@ from vary.model.configuration import VaryConfig, VisionVocabularyConfig
 from vary.model.loading import LIBRARY_ERRORS, why
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.weights.files import TensorFiles, TensorInfo
-from vary.weights.layouts import OURS, Layout, find_layout
-from vary.weights.names import Place
-from vary.weights.sizes import Sizes
+from vary.weights.formats.layouts import OURS, Layout, find_layout
+from vary.weights.formats.names import Place
+from vary.weights.formats.sizes import Sizes
 
 __all__ = ["CONFIG", "EMBEDDINGS", "HEAD", "ORIGIN", "Source", "is_ours", "open_source", "our_shapes"]
 

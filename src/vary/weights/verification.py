@@ -16,6 +16,8 @@ from vary.model.checkpoint_files import JSON_ERRORS, checkpoint_files, read_json
 from vary.model.configuration import VaryConfig, VisionVocabularyConfig
 from vary.model.loading import LIBRARY_ERRORS, why
 from vary.model.vision_vocabulary import VisionVocabulary
+from vary.weights.fetching.registry import entries
+from vary.weights.fetching.store import StoredFile, checkpoint_folder, read_record
 from vary.weights.fingerprint import (
     TOLERANCES,
     Fingerprint,
@@ -26,9 +28,7 @@ from vary.weights.fingerprint import (
 )
 from vary.weights.loading import load_checkpoint
 from vary.weights.manifest import FINGERPRINT, MANIFEST, Finding, check_files, check_manifest, write_manifest
-from vary.weights.registry import entries
 from vary.weights.sources import HEAD, is_ours, open_source, our_shapes
-from vary.weights.store import StoredFile, checkpoint_folder, read_record
 
 __all__ = ["Check", "Report", "Status", "verify"]
 

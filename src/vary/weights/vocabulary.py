@@ -25,7 +25,7 @@ from vary.model.vocabulary_folder import (
     save_vision_vocabulary,
 )
 from vary.weights.folders import new_folder
-from vary.weights.layouts import OURS
+from vary.weights.formats.layouts import OURS
 from vary.weights.loading import resolve_checkpoint
 from vary.weights.manifest import write_manifest
 from vary.weights.sources import CONFIG, Source, open_source

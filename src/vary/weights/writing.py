@@ -14,8 +14,8 @@ from torch import Tensor
 
 from vary.errors import CheckpointError
 from vary.weights.files import TensorInfo
-from vary.weights.layouts import OURS, Layout
-from vary.weights.mindspore_files import write_mindspore
+from vary.weights.formats.layouts import OURS, Layout
+from vary.weights.mindspore.files import write_mindspore
 from vary.weights.sources import EMBEDDINGS, HEAD, Source
 
 __all__ = [

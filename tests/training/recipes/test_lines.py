@@ -28,7 +28,7 @@ from vary.model.presets import CHINESE_ROWS, nano_processor
 from vary.model.tokenization import read_tiktoken, write_tiktoken
 from vary.reader import Reader
 from vary.training.checkpoints import Position, latest_checkpoint
-from vary.training.lines import PaintedLines, Stage, collate, line_format, sample_rows
+from vary.training.data.lines import PaintedLines, Stage, collate, line_format, sample_rows
 from vary.training.losses import ctc_loss, line_losses
 from vary.training.plots import plot_log
 from vary.training.recipes.lines import LinesRecipe, build_model, stage_batches, train_lines

@@ -104,7 +104,7 @@ def load_given(args: argparse.Namespace) -> tuple[VaryForConditionalGeneration, 
 def make_recipe(args: argparse.Namespace, kind: type[ConversationRecipe]) -> ConversationRecipe:
     """The recipe that the command line asks for."""
     from vary.training.adapters import LoraSettings
-    from vary.training.sources import DataSource
+    from vary.training.data.sources import DataSource
 
     data = tuple(replace(DataSource.parse(text), images=args.images) for text in args.data)
     names = {field.name for field in fields(kind)} - {"data", "lora", "settings", "trained"}
@@ -158,8 +158,8 @@ def _validation(
         return None
     from vary.evaluation.metrics import edit_distance
     from vary.training.answer_validation import AnswerValidation
+    from vary.training.data.sources import DataSource, Mixture
     from vary.training.recipes.conversations import example_builder
-    from vary.training.sources import DataSource, Mixture
 
     sources = [replace(DataSource.parse(text), images=args.images) for text in args.validation]
     return AnswerValidation(

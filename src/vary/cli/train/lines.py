@@ -95,8 +95,8 @@ def run(args: argparse.Namespace) -> int:
 
     from vary.assets import nano_vocabulary
     from vary.datagen.lines.engine import LineEngineConfig
+    from vary.training.data.lines import Stage
     from vary.training.line_validation import VALIDATION_FAMILIES
-    from vary.training.lines import Stage
     from vary.training.plots import plot_log
     from vary.training.recipes.lines import LinesRecipe, train_lines
 

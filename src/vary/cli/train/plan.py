@@ -13,13 +13,13 @@ from vary.errors import CheckpointError
 
 if TYPE_CHECKING:
     from vary.model.configuration import VaryConfig
-    from vary.training.plan import Plan
-    from vary.training.stages import DataShare, Stage
+    from vary.training.cost.plan import Plan
+    from vary.training.cost.stages import DataShare, Stage
 
 __all__ = ["STAGES", "add_parser", "run"]
 
 STAGES = ("vary-tiny", "vary-tiny-plus", "vary-toy-multitask", "vary-toy-sft")
-"""As in `vary.training.stages`, which is too heavy to ask here; a test compares them."""
+"""As in `vary.training.cost.stages`, which is too heavy to ask here; a test compares them."""
 
 EPILOG = """\
 examples:
@@ -114,9 +114,9 @@ def add_parser(recipes: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def run(args: argparse.Namespace) -> int:
     """Prints the plan; returns 1 if the stage does not fit."""
     console.quiet_libraries()
-    from vary.training.gpus import find_gpu
-    from vary.training.plan import UTILISATION, Setup, plan_stage
-    from vary.training.stages import find_stage
+    from vary.training.cost.gpus import find_gpu
+    from vary.training.cost.plan import UTILISATION, Setup, plan_stage
+    from vary.training.cost.stages import find_stage
 
     stage = _changed(find_stage(args.stage), args)
     setup = Setup(
@@ -182,7 +182,7 @@ def _changed(stage: Stage, args: argparse.Namespace) -> Stage:
 
 def _data_share(text: str) -> DataShare:
     """`letters:20000:600` or `chats:5000:300:text`.  Raises console.UsageError."""
-    from vary.training.stages import DataShare
+    from vary.training.cost.stages import DataShare
 
     name, *rest = text.split(":")
     numbers = [int(part) for part in rest[:2] if part.isascii() and part.isdigit()]

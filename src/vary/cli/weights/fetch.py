@@ -11,7 +11,7 @@ from vary.cli.checkpoints import SHIPPED
 from vary.cli.weights import sizes
 
 if TYPE_CHECKING:
-    from vary.weights.hub import Plan
+    from vary.weights.fetching.hub import Plan
 
 __all__ = ["add_parser", "run"]
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if args.name == SHIPPED:
         console.complain(f"{SHIPPED} comes with the package; there is nothing to fetch")
         return console.EXIT_OK
-    from vary.weights.hub import execute, prepare
+    from vary.weights.fetching.hub import execute, prepare
 
     with console.progress_bar(f"checking {args.name}", "B") as progress:
         plan = prepare(args.name, revision=args.revision, update=args.update, progress=progress)

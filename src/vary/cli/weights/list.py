@@ -13,7 +13,7 @@ from vary.cli.weights import sizes
 from vary.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from vary.weights.registry import Entry
+    from vary.weights.fetching.registry import Entry
 
 __all__ = ["add_parser", "run"]
 
@@ -45,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Print the list."""
-    from vary.weights.store import home
+    from vary.weights.fetching.store import home
 
     rows = [_nano(), *_known()]
     if args.json:
@@ -77,8 +77,8 @@ def _nano() -> dict[str, Any]:
 
 def _known() -> list[dict[str, Any]]:
     """The checkpoints of the registry, then others that were fetched or lie in their place."""
-    from vary.weights.registry import entries
-    from vary.weights.store import checkpoint_folder, find, read_record
+    from vary.weights.fetching.registry import entries
+    from vary.weights.fetching.store import checkpoint_folder, find, read_record
 
     record = read_record()
     names = list(dict.fromkeys((*entries(), *record.names())))
@@ -116,7 +116,7 @@ def _known() -> list[dict[str, Any]]:
 
 def _entry(name: str) -> Entry:
     """What is known of a checkpoint; it may have been fetched under a name that the list has no more."""
-    from vary.weights.registry import Entry, find_entry
+    from vary.weights.fetching.registry import Entry, find_entry
 
     try:
         return find_entry(name)

@@ -17,12 +17,12 @@ from vary.model.loading import load_model
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.parts import from_parts
 from vary.model.processing import VaryProcessor
+from vary.training.data.sources import DataSource
 from vary.training.demo.fitting import Progress
 from vary.training.demo.sizes import DemoSize, run_settings
 from vary.training.demo.vocabulary import arm_vocabulary, write_out
 from vary.training.recipes import MultitaskRecipe, SftRecipe, train_multitask, train_sft
 from vary.training.running import MODEL_FOLDER
-from vary.training.sources import DataSource
 
 __all__ = ["Answer", "Parts", "answer", "graft", "read_answers", "train_arm", "write_answers"]
 

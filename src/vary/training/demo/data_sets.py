@@ -8,9 +8,9 @@ from pathlib import Path
 
 from vary.datagen.sample import Engine, Sample
 from vary.datagen.shards import MANIFEST, ShardIndex, read_manifest, read_shards, write_shards
+from vary.training.data.sources import DataSource
 from vary.training.demo.pages import DigitPages, PagesConfig, Scenes, ScenesConfig, SceneTask, find_faces
 from vary.training.demo.sizes import DemoSize
-from vary.training.sources import DataSource
 
 __all__ = [
     "CAPTIONS",

@@ -15,11 +15,11 @@ from vary.model.parts import from_parts
 from vary.model.processing import VaryProcessor
 from vary.model.vision_vocabulary import VisionVocabulary
 from vary.model.vocabulary_folder import load_vision_vocabulary, save_vision_vocabulary
+from vary.training.data.sources import DataSource
 from vary.training.demo.fitting import Progress
 from vary.training.demo.language import decoder_config, make_tokenizer
 from vary.training.demo.sizes import SIDE, DemoSize, run_settings
 from vary.training.recipes import VocabularyRecipe, train_vocabulary
-from vary.training.sources import DataSource
 
 __all__ = ["ARMS", "arm_vocabulary", "new_vocabulary", "write_out", "write_vocabulary"]
 

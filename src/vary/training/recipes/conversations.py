@@ -19,11 +19,13 @@ from vary.inputs.tasks import LANGUAGES, TASKS
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
 from vary.training.adapters import LoraSettings, add_lora, merge_lora, save_adapter
-from vary.training.batches import BatchPlan, ConversationBatch, MicroBatches
 from vary.training.checkpoints import Position
+from vary.training.cost.flops import batch_cost
+from vary.training.cost.shapes import layers_used
+from vary.training.data.batches import BatchPlan, ConversationBatch, MicroBatches
+from vary.training.data.examples import ExampleBuilder
+from vary.training.data.sources import DataSource, Mixture
 from vary.training.ema import WeightAverage
-from vary.training.examples import ExampleBuilder
-from vary.training.flops import batch_cost
 from vary.training.loop import Evaluate, Progress, Training, train
 from vary.training.losses import conversation_losses
 from vary.training.parallel import is_sharded, load_sharded, make_accelerator
@@ -38,8 +40,6 @@ from vary.training.running import (
     stop_ids,
 )
 from vary.training.settings import RunSettings
-from vary.training.shapes import layers_used
-from vary.training.sources import DataSource, Mixture
 
 __all__ = ["DEBUG_SAMPLES", "PARTS", "ConversationRecipe", "Part", "example_builder", "train_conversations"]
 

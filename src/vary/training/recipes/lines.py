@@ -19,9 +19,8 @@ from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.presets import CHINESE_ROWS, nano_processor, preset_config
 from vary.model.tokenization import read_tiktoken
 from vary.training.checkpoints import Position
-from vary.training.ema import WeightAverage
-from vary.training.flops import batch_cost
-from vary.training.lines import (
+from vary.training.cost.flops import batch_cost
+from vary.training.data.lines import (
     LineBatch,
     LineFormat,
     LineSource,
@@ -31,6 +30,7 @@ from vary.training.lines import (
     Stage,
     line_format,
 )
+from vary.training.ema import WeightAverage
 from vary.training.loop import Evaluate, Progress, Training, train
 from vary.training.losses import line_losses
 from vary.training.parallel import make_accelerator

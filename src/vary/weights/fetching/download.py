@@ -1,7 +1,8 @@
 """Downloading one file over HTTP so that it can be killed at any time and goes on where it stopped.
 
-The only module of vary that opens a connection; `vary.weights.hub` is the only one that uses it.  What has
-arrived lies in `NAME.part`; it becomes `NAME` when it is complete and has the right checksum, never before.
+The only module of vary that opens a connection; its neighbours `hub` and `offers` are the only ones that use
+it.  What has arrived lies in `NAME.part`; it becomes `NAME` when it is complete and has the right checksum,
+never before.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Fetching checkpoints from the public hub or a direct address: what `vary weights fetch` does.
 
 `prepare` asks the sources and says what would be done, `execute` does it.  What a source gave at the first
-fetch is recorded (`vary.weights.store`) and checked ever after.  The hub's address and the user's token are
-`huggingface_hub`'s; the bytes come through `vary.weights.download`, so that files of the hub and of direct
-addresses alike go on where a download was killed, and are hashed as they arrive.
+fetch is recorded (in the store) and checked ever after.  The hub's address and the user's token are
+`huggingface_hub`'s; the bytes come through `download`, so that files of the hub and of direct addresses alike
+go on where a download was killed, and are hashed as they arrive.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vary.errors import DownloadError
-from vary.weights import download as transport
-from vary.weights.folders import check_space
-from vary.weights.hashing import Advance, git_id, hash_file
-from vary.weights.offers import Offer, Wanted, direct_offer, hub_offer, refused
-from vary.weights.registry import Entry, find_entry
-from vary.weights.store import (
+from vary.weights.fetching import download as transport
+from vary.weights.fetching.offers import Offer, Wanted, direct_offer, hub_offer, refused
+from vary.weights.fetching.registry import Entry, find_entry
+from vary.weights.fetching.store import (
     Held,
     Lying,
     Record,
@@ -32,6 +30,8 @@ from vary.weights.store import (
     read_record,
     update_record,
 )
+from vary.weights.folders import check_space
+from vary.weights.hashing import Advance, git_id, hash_file
 
 __all__ = ["Plan", "execute", "fetch", "prepare"]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vary.errors import CheckpointError
 from vary.weights.folders import PART, check_new, check_space
-from vary.weights.mindspore_format import (
+from vary.weights.mindspore.format import (
     CRC_BYTES,
     CRC_MARK,
     MAX_NAME,
@@ -26,7 +26,7 @@ from vary.weights.mindspore_format import (
     read_directory,
     shown,
 )
-from vary.weights.wire import WireReader
+from vary.weights.mindspore.wire import WireReader
 
 __all__ = ["Entry", "MindSporeFile", "write_mindspore"]
 

@@ -28,7 +28,7 @@ class Part:
         address: of one file, or "".
         folder: of the repository, in which the checkpoint lies; "" for its top.
         files: as they were seen there; empty where nobody has listed them.
-        exact: whether just these files are wanted; else their names decide (see `vary.weights.hub`).
+        exact: whether just these files are wanted; else their names decide (see `vary.weights.fetching.hub`).
         sha256: of files whose checksum a public source gives.
     """
 

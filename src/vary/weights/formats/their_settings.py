@@ -1,4 +1,4 @@
-"""The way back of `vary.weights.layouts`: `config.json` of another format, from a configuration of ours."""
+"""The way back of `layouts`: `config.json` of another format, from a configuration of ours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from vary.errors import CheckpointError
 from vary.model.configuration import VaryConfig
-from vary.weights.layouts import LAYOUTS, Layout
+from vary.weights.formats.layouts import LAYOUTS, Layout
 
 __all__ = ["choose_layout", "their_settings"]
 

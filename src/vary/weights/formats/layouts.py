@@ -13,7 +13,7 @@ from typing import Any
 from vary.errors import CheckpointError
 from vary.model.configuration import VaryConfig
 from vary.model.presets import ALL_TASKS, QWEN_TOKENS
-from vary.weights.names import (
+from vary.weights.formats.names import (
     GOT_HUB_NAMES,
     GOT_NAMES,
     MINDOCR_NAMES,
@@ -23,7 +23,7 @@ from vary.weights.names import (
     NameMap,
     Rule,
 )
-from vary.weights.sizes import Sizes, clip_sizes, vision_vocabulary_sizes
+from vary.weights.formats.sizes import Sizes, clip_sizes, vision_vocabulary_sizes
 
 __all__ = ["LAYOUTS", "OURS", "Family", "Layout", "find_family", "find_layout"]
 

@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from vary.errors import DownloadError
-from vary.weights import download as transport
-from vary.weights.registry import Part
-from vary.weights.store import Held, Record, StoredFile
+from vary.weights.fetching import download as transport
+from vary.weights.fetching.registry import Part
+from vary.weights.fetching.store import Held, Record, StoredFile
 
 __all__ = ["Offer", "Wanted", "direct_offer", "hub_offer", "refused"]
 

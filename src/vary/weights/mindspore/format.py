@@ -25,7 +25,7 @@ from itertools import groupby
 import torch
 
 from vary.errors import CheckpointError
-from vary.weights.wire import SPAN, VARINT, Field, WireReader, varint
+from vary.weights.mindspore.wire import SPAN, VARINT, Field, WireReader, varint
 
 __all__ = [
     "CRC_BYTES",

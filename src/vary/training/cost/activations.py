@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import Literal
 
 from vary.model.configuration import VaryConfig, VisionVocabularyConfig
+from vary.training.cost.shapes import DecoderShape, LayerShape, check_parts, layers_used, written_out
 from vary.training.settings import Precision
-from vary.training.shapes import DecoderShape, LayerShape, check_parts, layers_used, written_out
 
 __all__ = ["LOGIT_BYTES", "Activations", "Arithmetic", "saved_activations"]
 

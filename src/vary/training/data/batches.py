@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from vary.errors import DataError
 from vary.inputs.tasks import LANGUAGES, TASKS
-from vary.training.examples import IGNORED, Example, ExampleBuilder
-from vary.training.sources import Mixture
+from vary.training.data.examples import IGNORED, Example, ExampleBuilder
+from vary.training.data.sources import Mixture
 
 __all__ = ["BadSample", "BatchPlan", "ConversationBatch", "MicroBatches", "collate_examples"]
 

@@ -11,9 +11,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
-from vary.training.activations import FLOAT32, Activations
+from vary.training.cost.activations import FLOAT32, Activations
+from vary.training.cost.shapes import PARTS, DecoderShape, check_parts, layers_used, meta_model
 from vary.training.settings import Parallel, Precision
-from vary.training.shapes import PARTS, DecoderShape, check_parts, layers_used, meta_model
 
 __all__ = ["Memory", "ModelSize", "PartSize", "static_memory"]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vary.errors import TrainingError, did_you_mean
-from vary.training.shapes import check_parts
+from vary.training.cost.shapes import check_parts
 
 __all__ = ["STAGES", "DataShare", "Stage", "find_stage"]
 

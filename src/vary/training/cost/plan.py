@@ -13,13 +13,13 @@ from typing import Any
 from vary.errors import TrainingError
 from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
-from vary.training.activations import Activations, Arithmetic, saved_activations
-from vary.training.flops import NOTHING, Flops, step_breakdown
-from vary.training.gpus import Gpu, known_gpus
-from vary.training.memory import Memory, ModelSize, static_memory
+from vary.training.cost.activations import Activations, Arithmetic, saved_activations
+from vary.training.cost.flops import NOTHING, Flops, step_breakdown
+from vary.training.cost.gpus import Gpu, known_gpus
+from vary.training.cost.memory import Memory, ModelSize, static_memory
+from vary.training.cost.shapes import DecoderShape, meta_model
+from vary.training.cost.stages import Stage
 from vary.training.settings import Parallel, Precision
-from vary.training.shapes import DecoderShape, meta_model
-from vary.training.stages import Stage
 
 __all__ = ["UTILISATION", "Choice", "Plan", "Setup", "plan_stage"]
 

@@ -25,7 +25,7 @@ from vary.model.tokenization import (
     wrap_tokenizer,
 )
 from vary.weights.folders import copy_file
-from vary.weights.layouts import Family
+from vary.weights.formats.layouts import Family
 
 __all__ = [
     "FAST",

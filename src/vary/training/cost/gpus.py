@@ -47,7 +47,7 @@ class Gpu:
 @cache
 def known_gpus() -> dict[str, Gpu]:
     """All kinds by their keys; the figures are those of the makers' data sheets, without sparsity."""
-    text = (resources.files("vary.training") / "gpus.json").read_text(encoding="utf-8")
+    text = (resources.files("vary.training.cost") / "gpus.json").read_text(encoding="utf-8")
     return {key: Gpu(key=key, **facts) for key, facts in json.loads(text).items()}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vary.errors import CheckpointError
-from vary.weights.names import NameMap
+from vary.weights.formats.names import NameMap
 
 __all__ = ["Sizes", "clip_sizes", "vision_vocabulary_sizes"]
 

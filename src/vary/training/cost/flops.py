@@ -15,7 +15,7 @@ from typing import Protocol
 from torch import Tensor
 
 from vary.model.configuration import VaryConfig, VisionVocabularyConfig
-from vary.training.shapes import DecoderShape, LayerShape, check_parts, layers_used, written_out
+from vary.training.cost.shapes import DecoderShape, LayerShape, check_parts, layers_used, written_out
 
 __all__ = ["Flops", "StepFlops", "batch_cost", "step_breakdown", "step_flops"]
 

@@ -29,8 +29,8 @@ from vary.model.character_vocabulary import LATIN_VOCABULARY_SIZE
 from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.tokenization import encode_text, load_character_tokenizer
-from vary.training.batches import BadSample
-from vary.training.examples import IGNORED
+from vary.training.data.batches import BadSample
+from vary.training.data.examples import IGNORED
 
 __all__ = [
     "LineBatch",

@@ -1,0 +1,1 @@
+"""Checkpoint files of MindSpore, read and written without it."""
