@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from vary.training.demo.clip import train_clip
 from vary.training.demo.comparison import Answer, Parts, graft, read_answers, write_answers
 from vary.training.demo.language import make_tokenizer, train_language_model
 from vary.training.demo.pages import DigitPages, PagesConfig, Scenes, ScenesConfig
-from vary.training.demo.report import claims
+from vary.training.demo.report import as_markdown, claims
 from vary.training.demo.scores import gain_record, score, verdict
 from vary.training.demo.sizes import SIDE
 from vary.training.demo.vocabulary import ARMS, new_vocabulary
@@ -397,3 +397,16 @@ def test_the_command_at_the_size_for_ci(tmp_path: Path) -> None:
     again = subprocess.run([*command[:-1], "small"], capture_output=True, text=True, timeout=300, check=False)
     assert again.returncode != 0
     assert "holds a demonstration with other settings" in again.stderr
+
+
+def test_the_documented_figures_are_those_of_a_run_at_this_size() -> None:
+    docs = Path(__file__).parents[2] / "docs" / "training"
+    report = json.loads((docs / "demo.json").read_text(encoding="utf-8"))
+    size = asdict(SIZES["small"])
+    assert {name: report["settings"][name] for name in size} == size
+    assert report["settings"]["seeds"] == 3
+    page = (docs / "demo.md").read_text(encoding="utf-8").splitlines()
+    told = as_markdown(report).splitlines()
+    figures = [line for line in told if line and not line.startswith(("#", "!"))]
+    assert len(figures) > 10
+    assert [line for line in figures if line not in page] == []
