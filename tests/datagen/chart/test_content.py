@@ -54,10 +54,10 @@ def test_every_kind_has_templates_in_both_languages(name: str, language: str) ->
     assert len(templates_for(KINDS[name], language)) >= 5
 
 
-def _contents(name: str, language: str) -> list[ChartContent]:
+def _contents(name: str, language: str, count: int = 40) -> list[ChartContent]:
     kind = KINDS[name]
     found = []
-    for seed in range(40):
+    for seed in range(count):
         rng = np.random.default_rng([seed, 1])
         raw = related_content(kind, language, rng) if seed % 2 else random_content(kind, language, rng, None)
         found.append(finished(raw, kind, language, rng))
@@ -106,6 +106,16 @@ def test_labelled_and_plain_charts_both_come() -> None:
     labelled = {content.labelled for content in _contents("bar", "en")}
     percent = {content.percent for content in _contents("pie", "en")}
     assert labelled == percent == {True, False}
+
+
+def test_values_of_lines_are_written_where_there_is_room() -> None:
+    """At every category, the lines are at least a line of text apart."""
+    labelled = [content for content in _contents("lines", "en", 300) if content.labelled]
+    assert len(labelled) >= 5
+    for content in labelled:
+        assert content.axis is not None
+        gaps = np.diff(np.sort(content.values, axis=0), axis=0)
+        assert gaps.min() > 0.035 * (content.axis.high - content.axis.low)
 
 
 def test_values_follow_their_topic() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vary.datagen.chart.crowding import PaintedChart, PaintedText, missing_texts, rotated_quad, trouble_with
+from vary.datagen.chart.crowding import PaintedChart, PaintedText, line_quad, missing_texts, trouble_with
 
 
 def _text(left: float, top: float, width: float = 60, height: float = 12, word: str = "word") -> PaintedText:
@@ -46,24 +46,16 @@ def test_words_without_ink_are_noticed() -> None:
 
 def test_words_askew_beside_each_other_are_apart() -> None:
     """Their upright rectangles overlap, they themselves do not."""
-    turned = []
-    for x in (40.0, 62.0, 84.0):
-        side = (60 + 12) * np.sqrt(0.5)
-        quad = rotated_quad(x, 40, x + side, 40 + side, 60, 12, 45)
-        turned.append(PaintedText("word", quad))
+    turned = [PaintedText("word", line_quad(x, 120, 60, 11, 45)) for x in (40, 62, 84)]
     assert trouble_with(_chart(*turned), ["word"] * 3) == ""
     close = [turned[0], PaintedText("word", turned[0].quad + np.array([6, 0]))]
-    assert trouble_with(_chart(*close), ["word"]) == "words upon each other"
+    assert trouble_with(_chart(*close), ["word"] * 2) == "words upon each other"
 
 
-def test_a_turned_quad_fills_its_rectangle() -> None:
-    width, height, degrees = 50.0, 10.0, 30.0
-    angle = np.radians(degrees)
-    wide = width * np.cos(angle) + height * np.sin(angle)
-    high = width * np.sin(angle) + height * np.cos(angle)
-    quad = rotated_quad(5, 7, 5 + wide, 7 + high, width, height, degrees)
-    np.testing.assert_allclose(quad.min(axis=0), (5, 7), atol=1e-9)
-    np.testing.assert_allclose(quad.max(axis=0), (5 + wide, 7 + high), atol=1e-9)
+def test_a_line_is_turned_around_the_start_of_its_baseline() -> None:
+    flat, upright = line_quad(5, 50, 30, 10), line_quad(5, 50, 30, 10, 90)
+    np.testing.assert_allclose(flat, [(5, 41.2), (35, 41.2), (35, 52.2), (5, 52.2)])
+    np.testing.assert_allclose(upright, [(-3.8, 50), (-3.8, 20), (7.2, 20), (7.2, 50)])
 
 
 def test_texts_are_counted() -> None:

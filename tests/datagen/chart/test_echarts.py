@@ -12,7 +12,7 @@ import pytest
 from vary.datagen.chart.echarts_painter import EchartsPainter
 from vary.datagen.chart.echarts_process import EchartsProcess, echarts_version, find_node_modules
 from vary.datagen.chart.outlines import Outlines
-from vary.datagen.chart.svg import outlined, rasterised
+from vary.datagen.chart.svg import painted_svg
 from vary.datagen.fonts import FontFace
 from vary.errors import DataError, MissingDependencyError
 
@@ -90,11 +90,10 @@ def test_text_becomes_outlines_where_it_stood(face: FontFace) -> None:
         '<path d="M10 10l30 0l0 20l-30 0Z" fill="#f00" ecmeta_series_index="1" ecmeta_data_index="2" '
         'ecmeta_ssr_type="chart"/></svg>'
     )
-    drawn, texts, marks = outlined(svg, outlines)
-    assert "<text" not in drawn.replace("ns0:", "")
+    image, texts, marks = painted_svg(svg, outlines, 200, 100)
     assert [text.text for text in texts] == ["HHH"]
     assert [(mark.series, mark.number, mark.edges) for mark in marks] == [(1, 2, (10, 10, 40, 30))]
-    image = rasterised(drawn, 200, 100)
+    np.testing.assert_array_equal(image[10:30, 10:40].reshape(-1, 3), [[255, 0, 0]] * 600)
     rows, columns = np.nonzero(image.max(axis=2) < 100)
     box = texts[0].box()
     assert abs((columns.min() + columns.max() + 1) / 2 - 100) < 1.5, "the anchor is in the middle"
@@ -114,8 +113,51 @@ def test_widths_are_those_of_the_font(face: FontFace) -> None:
         assert abs(outlines.advance(character) * 1000 - font.getlength(character)) <= 1
 
 
+def _painted(shapes: str, face: FontFace) -> np.ndarray:
+    head = '<svg xmlns="http://www.w3.org/2000/svg"><rect width="60" height="40" fill="#fff"/>'
+    return painted_svg(f"{head}{shapes}</svg>", Outlines(face.path), 60, 40)[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "inside", "outside"),
+    [
+        ('<polygon points="10 10 30 10 30 30 10 30" fill="rgb(0,0,255)"/>', (20, 20), (35, 20)),
+        ('<polyline points="5 20 55 20" fill="none" stroke="blue" stroke-width="4"/>', (30, 21), (30, 24)),
+        (
+            '<path d="M1 0A1 1 0 1 1 1 -0.0001" transform="matrix(8,0,0,8,30,20)" fill="#00f"/>',
+            (25, 14),
+            (23, 12),
+        ),
+        (
+            '<defs><clipPath id="c"><path d="M0 0l20 0l0 40l-20 0Z"/></clipPath></defs>'
+            '<g clip-path="url(#c)"><path d="M0 0l60 0l0 40l-60 0Z" fill="#00f"/></g>',
+            (10, 20),
+            (30, 20),
+        ),
+    ],
+)
+def test_shapes_are_where_they_should_be(
+    shape: str, inside: tuple[int, int], outside: tuple[int, int], face: FontFace
+) -> None:
+    image = _painted(shape, face)
+    assert image[inside[1], inside[0]].tolist() == [0, 0, 255]
+    assert image[outside[1], outside[0]].tolist() == [255, 255, 255]
+
+
+def test_opacity_and_dashes(face: FontFace) -> None:
+    pale = _painted('<path d="M0 0l60 0l0 40l-60 0Z" fill="#000" fill-opacity="0.2"/>', face)
+    assert abs(int(pale[20, 30, 0]) - 204) <= 1
+    line = _painted(
+        '<path d="M0 20L60 20" fill="none" stroke="#000" stroke-width="2" stroke-dasharray="10"/>', face
+    )
+    assert [int(line[20, x, 0]) for x in (5, 15, 25, 35)] == [0, 255, 0, 255]
+
+
 def test_broken_pictures_are_data_errors(face: FontFace) -> None:
-    with pytest.raises(DataError, match="no readable SVG"):
-        outlined("<svg", Outlines(face.path))
-    with pytest.raises(DataError, match="typst cannot draw"):
-        rasterised("no svg", 100, 100)
+    for svg, words in (
+        ("<svg", "no readable SVG"),
+        ("<svg><image/></svg>", "image"),
+        ("<svg><text/></svg>", "size"),
+    ):
+        with pytest.raises(DataError, match=words):
+            painted_svg(svg, Outlines(face.path), 60, 40)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vary.datagen.chart.content import KINDS, ChartContent
-from vary.datagen.chart.crowding import PaintedChart, trouble_with
+from vary.datagen.chart.crowding import PaintedChart, missing_texts, trouble_with
 from vary.datagen.chart.labels import expected_texts, mark_name
 from vary.datagen.chart.numbers import reading_step
 from vary.datagen.chart.style import ChartStyle, looser
@@ -159,6 +159,22 @@ def test_wedges_are_as_large_as_their_parts(make: Make, paint: Painter, face: Fo
         middle = int((parts[:place].sum() + part / 2) * len(angles))
         same = np.abs(ring - ring[middle]).max(axis=1) < 10
         assert abs(same.mean() - part) < 0.02
+
+
+def test_a_labelled_radar_says_its_values(make: Make, paint: Painter, face: FontFace) -> None:
+    """One label serves all points of a row in ECharts; each must have its own text, at its point."""
+    content, style = make("radar", "en", 4, face)
+    values = np.linspace(content.axis.low, content.axis.high, len(content.categories) + 2)[1:-1].round(1)
+    one = replace(content, series=(), values=values[None], decimals=1, labelled=True)
+    painted = paint(one, replace(style, axis_names=False))
+    assert not missing_texts(painted.texts, expected_texts(one, style))
+    centres = {text.text: text.quad.mean(axis=0) for text in painted.texts}
+    middle = np.mean([centres[word] for word in one.categories], axis=0)
+    for place, word in enumerate(one.categories):
+        spoke = centres[word] - middle
+        point = middle + spoke * (values[place] - content.axis.low) / (content.axis.high - content.axis.low)
+        nearest = min(values, key=lambda value: float(np.linalg.norm(centres[f"{value:.1f}"] - point)))
+        assert nearest == values[place], f"another value than that of {word} stands at its point"
 
 
 def test_nothing_is_read_into_words(make: Make, paint: Painter, face: FontFace) -> None:

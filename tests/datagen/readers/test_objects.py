@@ -19,11 +19,13 @@ from PIL import Image, ImageDraw
 from vary.datagen.readers import (
     CocoReader,
     DetectionConfig,
+    OpenImagesConfig,
     OpenImagesReader,
     RecordFault,
     RefcocoConfig,
     RefcocoReader,
 )
+from vary.datagen.readers.formats import FORMATS
 from vary.datagen.readers.object_table import load_coco
 from vary.datagen.sample import Sample
 from vary.errors import DataError
@@ -340,7 +342,7 @@ def _openimages(
     with boxes.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([columns, *rows])
     classes.write_text('/m/1,cat\n/m/2,dog\n/m/3,"Light, red"\n', encoding="utf-8")
-    return OpenImagesReader(DetectionConfig(file=str(boxes), image_folder=str(folder), classes=str(classes)))
+    return OpenImagesReader(OpenImagesConfig(file=str(boxes), image_folder=str(folder), classes=str(classes)))
 
 
 def _row(image: str, code: str, box: Box, group: int = 0) -> tuple[Any, ...]:
@@ -395,8 +397,8 @@ def test_broken_rows_of_openimages(tmp_path: Path, row: tuple[Any, ...], found: 
 def test_openimages_needs_its_columns_and_its_classes(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column YMin, YMax"):
         _openimages(tmp_path, [("b", "x", "/m/1", 1, 0.1, 0.2)], COLUMNS[:6])
-    with pytest.raises(DataError, match=r"class-descriptions-boxable\.csv"):
-        OpenImagesReader(DetectionConfig(file=str(tmp_path / "boxes.csv"), image_folder=str(tmp_path)))
+    with pytest.raises(DataError, match="format openimages needs classes"):
+        FORMATS["openimages"].reader(file=str(tmp_path / "boxes.csv"), image_folder=str(tmp_path))
 
 
 # RefCOCO
@@ -481,7 +483,7 @@ def test_the_published_wording_is_the_commonest(three: Path) -> None:
             r"\$\.ann_id: no annotation of instances\.json has the id 999",
         ),
         ({**_ref(0, "train"), "ann_id": 0}, r"\$\.sentences: expected 1 to 100 expressions, found 0"),
-        ({**_ref(0, "train", "x"), "ann_id": "0"}, r"\$\.ann_id: expected the id"),
+        ({**_ref(0, "train", "x"), "ann_id": "0"}, r"\$\.ann_id: expected a whole number, found a text"),
         (_ref(0, "train", "  "), r"\$\.sentences\[0\]\.sent: no expression"),
         ({"ann_id": 0, "sentences": [{"sent": "x"}]}, r"\$\.split: expected train"),
     ],

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from vary.cli import console
 from vary.cli.synth.running import add_shared_options, listed, write
 
-__all__ = ["FORMAT_NAMES", "add_parser", "run"]
+if TYPE_CHECKING:
+    from vary.datagen.readers.formats import Format
+
+__all__ = ["FORMAT_NAMES", "add_format_options", "add_parser", "format_fields", "run"]
 
 # Named again here so that `vary --help` need not load the readers; a test compares them.
 FORMAT_NAMES = (
     *("llava", "coco", "openimages", "refcoco", "coco-captions"),
     *("docvqa", "chartqa", "sharegpt", "alpaca"),
 )
+
+_OPTIONS = {
+    "image_folder": "--images",
+    "classes": "--classes",
+    "instances": "--instances",
+    "languages": "--languages",
+    "captions": "--captions",
+    "every_caption": "--every-caption",
+    "max_characters": "--max-characters",
+}
+"""What only some formats have: fields of their configurations and the options that set them."""
 
 DESCRIPTION = """\
 Reads annotation files and their images and writes shards.  The formats: llava (conversations, also those that
@@ -48,15 +63,22 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add("--licence", metavar="TEXT", help="licence of the data, recorded with each sample")
     add(
         "--languages",
+        type=listed,
         metavar="A,B",
         help="llava, sharegpt, alpaca: keep these of en, zh, mixed, other; coco, openimages: ask in en, zh",
     )
     add(
         "--captions",
         action="store_true",
+        default=None,
         help="llava: the first answers are captions; ask for them in our own wordings",
     )
-    add("--every-caption", action="store_true", help="coco-captions: all captions of an image, not one")
+    add(
+        "--every-caption",
+        action="store_true",
+        default=None,
+        help="coco-captions: all captions of an image, not one",
+    )
     add(
         "--max-characters",
         type=console.positive_int,
@@ -70,7 +92,7 @@ def add_format_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", metavar="FILE", help="the annotations (.json, .jsonl, .csv)")
     add("--format", choices=FORMAT_NAMES, metavar="NAME", help="default: what the file is seen to be")
-    add("--images", metavar="DIR", help="folder that the images' names are relative to")
+    add("--images", dest="image_folder", metavar="DIR", help="folder that the images' names are relative to")
     add("--classes", metavar="CSV", help="openimages: the names of its classes")
     add("--instances", metavar="JSON", help="refcoco: instances.json, which has the boxes")
 
@@ -80,37 +102,27 @@ def run(args: argparse.Namespace) -> int:
     from vary.datagen.readers.formats import find_format
 
     format = find_format(args.format, args.file)
-    check_paths(args)
-    options = {
-        "image_folder": ("--images", args.images),
-        "classes": ("--classes", args.classes),
-        "instances": ("--instances", args.instances),
-        "languages": ("--languages", listed(args.languages) if args.languages else None),
-        "captions": ("--captions", args.captions or None),
-        "every_caption": ("--every-caption", args.every_caption or None),
-        "max_characters": ("--max-characters", args.max_characters),
-    }
-    idle = [
-        option
-        for name, (option, value) in options.items()
-        if value is not None and name not in format.options
-    ]
-    if idle:
-        raise console.UsageError(f"format {format.name} takes no {', '.join(idle)}; leave it out")
-    missing = [option for name, (option, value) in options.items() if value is None and name in format.needed]
+    fields = format_fields(format, args)
+    missing = [option for name, option in _OPTIONS.items() if name in format.needed - fields.keys()]
     if missing:
         raise console.UsageError(f"format {format.name} needs {' and '.join(missing)}")
-    fields = {name: value for name, (_, value) in options.items()}
-    reader = format.reader(
-        file=args.file, licence=args.licence, split=args.split_name, seed=args.seed, **fields
-    )
+    reader = format.reader(file=args.file, licence=args.licence, split=args.split, seed=args.seed, **fields)
     return write(reader, args, label="reading")
 
 
-def check_paths(args: argparse.Namespace) -> None:
-    """Raises `UsageError` where a folder or second file that was named is not there."""
-    if args.images is not None and not Path(args.images).is_dir():
-        raise console.UsageError(f"{args.images}: no such folder of images")
-    for path in (args.classes, args.instances):
-        if path is not None and not Path(path).is_file():
-            raise console.UsageError(f"{path}: no such file")
+def format_fields(format: Format, args: argparse.Namespace) -> dict[str, Any]:
+    """What the options say that some formats have, by the fields of their configurations.
+
+    Raises:
+        UsageError: for one that this format has not, or a folder or second file that is not there.
+    """
+    given = {name: value for name in _OPTIONS if (value := getattr(args, name, None)) is not None}
+    idle = [_OPTIONS[name] for name in given if name not in format.options]
+    if idle:
+        raise console.UsageError(f"format {format.name} takes no {', '.join(idle)}; leave it out")
+    if "image_folder" in given and not Path(args.image_folder).is_dir():
+        raise console.UsageError(f"{args.image_folder}: no such folder of images")
+    for name in ("classes", "instances"):
+        if name in given and not Path(given[name]).is_file():
+            raise console.UsageError(f"{given[name]}: no such file")
+    return given

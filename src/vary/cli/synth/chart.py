@@ -8,8 +8,10 @@ from vary.cli import console
 from vary.cli.synth.running import (
     add_clean_share,
     add_font_options,
+    add_languages,
     add_licence,
     add_shared_options,
+    configured,
     listed,
     write,
 )
@@ -40,19 +42,13 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add_shared_options(parser)
     add_clean_share(parser, 0.5)
     add = parser.add_argument
-    add("--content", default="related", metavar="WHAT", help="random, related or both (default: related)")
-    add(
-        "--renderers",
-        default="matplotlib,echarts",
-        metavar="A,B",
-        help="some of matplotlib, echarts (default: both)",
-    )
-    add("--kinds", default="", metavar="A,B", help="some kinds of charts, such as bar,pie (default: all)")
-    add("--languages", default="en,zh", metavar="A,B", help="some of en, zh (default: both)")
+    add("--content", metavar="WHAT", help="random, related or both (default: related)")
+    add("--renderers", type=listed, metavar="A,B", help="some of matplotlib, echarts (default: both)")
+    add("--kinds", type=listed, metavar="A,B", help="some kinds of charts, such as bar,pie (default: all)")
+    add_languages(parser, "en,zh")
     add(
         "--corpus",
         nargs="+",
-        default=[],
         metavar="FILE",
         help="text files whose words random content takes (.txt or .txt.xz; default: the templates' words)",
     )
@@ -68,20 +64,5 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def run(args: argparse.Namespace) -> int:
     """Make the engine and write its data set."""
     from vary.datagen.chart import ChartConfig, ChartEngine
-    from vary.datagen.chart.content import KINDS
 
-    config = ChartConfig(
-        seed=args.seed,
-        split=args.split_name,
-        languages=listed(args.languages),
-        content=args.content,
-        renderers=listed(args.renderers),
-        kinds=listed(args.kinds) or tuple(KINDS),
-        corpus=tuple(args.corpus),
-        licence=args.licence,
-        exclude_fonts=listed(args.exclude_fonts),
-        font_folders=tuple(args.font_dir) if args.font_dir else None,
-        clean_share=args.clean_share,
-        node_modules=args.node_modules,
-    )
-    return write(ChartEngine(config), args, label="drawing", unit="chart")
+    return write(ChartEngine(configured(ChartConfig, args)), args, label="drawing", unit="chart")

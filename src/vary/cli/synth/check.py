@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from vary.cli import console
-from vary.cli.synth.annotations import add_format_options, check_paths
+from vary.cli.synth.annotations import add_format_options, format_fields
 
 __all__ = ["add_parser", "run"]
 
@@ -51,27 +51,10 @@ def run(args: argparse.Namespace) -> int:
     from vary.errors import DataError
 
     format = find_format(args.format, args.file)
-    check_paths(args)
-    unused = [
-        option
-        for option, name, value in (
-            ("--images", "image_folder", args.images),
-            ("--classes", "classes", args.classes),
-            ("--instances", "instances", args.instances),
-        )
-        if value is not None and name not in format.options
-    ]
-    if unused:
-        raise console.UsageError(f"format {format.name} takes no {', '.join(unused)}; leave it out")
-    if format.name == "openimages" and args.classes is None:
+    paths = {name: Path(path) for name, path in format_fields(format, args).items()}
+    if format.name == "openimages" and "classes" not in paths:
         raise console.UsageError("format openimages needs --classes")
-    check = FileCheck(
-        path=Path(args.file),
-        format=format.name,
-        image_folder=None if args.images is None else Path(args.images),
-        classes=None if args.classes is None else Path(args.classes),
-        instances=None if args.instances is None else Path(args.instances),
-    )
+    check = FileCheck(path=Path(args.file), format=format.name, **paths)
     problems = 0
     try:
         for fault in check:

@@ -9,8 +9,9 @@ from vary.cli.synth.running import (
     add_clean_share,
     add_corpus_options,
     add_font_options,
+    add_languages,
     add_shared_options,
-    listed,
+    configured,
     write,
 )
 
@@ -42,9 +43,9 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add_shared_options(parser)
     add_clean_share(parser, 0.45)
     add_corpus_options(parser)
-    add = parser.add_argument
-    add("--languages", default="en", metavar="A,B", help="some of en, zh, mixed (default: en)")
+    add_languages(parser, "en", "en, zh, mixed")
     add_font_options(parser, "XeLaTeX's text fonts")
+    add = parser.add_argument
     add(
         "--table-form",
         choices=("latex", "html", "both"),
@@ -98,20 +99,6 @@ def run(args: argparse.Namespace) -> int:
     """Make the engine and write its data set."""
     from vary.datagen.formula import FormulaEngine, FormulaEngineConfig
 
-    config = FormulaEngineConfig(
-        corpus=tuple(args.corpus),
-        seed=args.seed,
-        split=args.split_name,
-        languages=listed(args.languages),
-        licence=args.licence,
-        exclude_fonts=listed(args.exclude_fonts),
-        font_folders=tuple(args.font_dir) if args.font_dir else None,
-        clean_share=args.clean_share,
-        blocks=args.blocks,
-        tables=args.tables,
-        table_form=args.table_form,
-        delimiters=args.delimiters,
-        dpi=args.dpi,
-        computer_modern=args.computer_modern,
+    return write(
+        FormulaEngine(configured(FormulaEngineConfig, args)), args, label="typesetting", unit="sample"
     )
-    return write(FormulaEngine(config), args, label="typesetting", unit="sample")

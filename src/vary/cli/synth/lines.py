@@ -9,9 +9,10 @@ from vary.cli.synth.running import (
     add_clean_share,
     add_corpus_options,
     add_font_options,
+    add_languages,
+    add_share,
     add_shared_options,
-    listed,
-    probability,
+    configured,
     write,
 )
 
@@ -39,18 +40,13 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add_shared_options(parser, samples_per_shard=5000)
     add_clean_share(parser, 0.45)
     add_corpus_options(parser)
-    add = parser.add_argument
-    add("--languages", default="en", metavar="A,B", help="some of en, zh (default: en)")
+    add_languages(parser, "en")
     add_font_options(parser)
-    add(
-        "--typeset-share",
-        type=probability,
-        default=0.0,
-        metavar="P",
-        help="share of pages that Typst sets instead of the painter, 0 to 1 (default: 0)",
-    )
+    add_share(parser, "typeset", 0.0, "pages that Typst sets instead of the painter")
+    add = parser.add_argument
     add(
         "--max-width",
+        dest="max_width_px",
         type=console.positive_int,
         default=1024,
         metavar="PX",
@@ -65,17 +61,4 @@ def run(args: argparse.Namespace) -> int:
     """Make the engine and write its data set."""
     from vary.datagen.lines.engine import LineEngine, LineEngineConfig
 
-    config = LineEngineConfig(
-        corpus=tuple(args.corpus),
-        seed=args.seed,
-        split=args.split_name,
-        languages=listed(args.languages),
-        licence=args.licence,
-        exclude_fonts=listed(args.exclude_fonts),
-        font_folders=tuple(args.font_dir) if args.font_dir else None,
-        clean_share=args.clean_share,
-        typeset_share=args.typeset_share,
-        max_chars=args.max_chars,
-        max_width_px=args.max_width,
-    )
-    return write(LineEngine(config), args, label="painting", unit="line")
+    return write(LineEngine(configured(LineEngineConfig, args)), args, label="painting", unit="line")

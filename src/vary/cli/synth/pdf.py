@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 
 from vary.cli import console
-from vary.cli.synth.running import add_clean_share, add_shared_options, listed, write
+from vary.cli.synth.running import (
+    add_clean_share,
+    add_languages,
+    add_licence,
+    add_shared_options,
+    configured,
+    listed,
+    write,
+)
 
 __all__ = ["add_parser", "run"]
 
@@ -36,11 +44,12 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add_clean_share(parser, 0.5)
     add(
         "--split-shares",
+        dest="shares",
         type=_shares,
         metavar="A=P,B=Q",
         help="the splits, of which --split-name is one (default: train=0.94,validation=0.03,test=0.03)",
     )
-    add("--languages", default="en,zh", metavar="A,B", help="some of en, zh (default: en,zh)")
+    add_languages(parser, "en,zh")
     add(
         "--dpi",
         type=_dpi,
@@ -71,29 +80,15 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="N",
         help="of a page (default: 8000)",
     )
-    add("--licence", default="see the documents", metavar="TEXT", help="licence of the documents")
+    add_licence(parser, "documents")
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the engine and write its data set."""
-    from vary.datagen.pdf.config import SHARES, PdfConfig
+    from vary.datagen.pdf.config import PdfConfig
     from vary.datagen.pdf.engine import PdfEngine
 
-    config = PdfConfig(
-        files=tuple(args.files),
-        split=args.split_name,
-        shares=args.split_shares or SHARES,
-        languages=listed(args.languages),
-        dpi=args.dpi,
-        max_pages_per_document=args.max_pages_per_document,
-        answer=args.answer,
-        min_characters=args.min_characters,
-        max_characters=args.max_characters,
-        clean_share=args.clean_share,
-        licence=args.licence,
-        seed=args.seed,
-    )
-    engine = PdfEngine(config)
+    engine = PdfEngine(configured(PdfConfig, args))
     for entry in engine.left_out:
         console.complain(f"left out: {entry.name}: {entry.reason}")
     return write(engine, args, label="reading", unit="page")

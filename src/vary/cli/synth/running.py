@@ -1,18 +1,38 @@
-"""What every engine's command shares: its options, and writing a data set with a bar and a last line."""
+"""What every engine's command shares: its options, its configuration, and writing a data set.
+
+An option is called like the field of the engine's configuration that it sets (`dest` where it is not), so the
+configuration is made of what was parsed; what is None was not given and leaves the field its default.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from vary.cli import console
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from vary.datagen.sample import Engine
 
-__all__ = ["add_clean_share", "add_shared_options", "listed", "write"]
+    Config = TypeVar("Config", bound=DataclassInstance)
+
+__all__ = [
+    "add_clean_share",
+    "add_corpus_options",
+    "add_font_options",
+    "add_languages",
+    "add_licence",
+    "add_share",
+    "add_shared_options",
+    "configured",
+    "listed",
+    "write",
+]
 
 
 def add_shared_options(
@@ -41,6 +61,7 @@ def add_shared_options(
     add("--seed", type=console.whole_number, default=0, metavar="S", help="default: 0")
     add(
         "--split-name",
+        dest="split",
         default="train",
         metavar="NAME",
         help="recorded in the manifest; splits differ at the same seed (default: train)",
@@ -58,14 +79,30 @@ def add_shared_options(
     )
 
 
-def add_clean_share(parser: argparse.ArgumentParser, default: float) -> None:
-    """--clean-share, of engines whose images are degraded."""
+def add_share(parser: argparse.ArgumentParser, name: str, default: float, what: str) -> None:
+    """--NAME-share, a number from 0 to 1."""
     parser.add_argument(
-        "--clean-share",
-        type=probability,
+        f"--{name}-share",
+        type=_probability,
         default=default,
         metavar="P",
-        help=f"share of pages without any degradation, 0 to 1 (default: {default})",
+        help=f"share of {what}, 0 to 1 (default: {default:g})",
+    )
+
+
+def add_clean_share(parser: argparse.ArgumentParser, default: float) -> None:
+    """--clean-share, of engines whose images are degraded."""
+    add_share(parser, "clean", default, "pages without any degradation")
+
+
+def add_languages(parser: argparse.ArgumentParser, default: str, known: str = "en, zh") -> None:
+    """--languages."""
+    parser.add_argument(
+        "--languages",
+        type=listed,
+        default=default,
+        metavar="A,B",
+        help=f"some of {known} (default: {default})",
     )
 
 
@@ -81,28 +118,29 @@ def add_corpus_options(parser: argparse.ArgumentParser) -> None:
     add_licence(parser)
 
 
-def add_licence(parser: argparse.ArgumentParser) -> None:
-    """--licence, of engines that may be given a text."""
-    parser.add_argument("--licence", default="see the corpus", metavar="TEXT", help="licence of the corpus")
+def add_licence(parser: argparse.ArgumentParser, what: str = "corpus") -> None:
+    """--licence, of engines that are given texts."""
+    parser.add_argument("--licence", default=f"see the {what}", metavar="TEXT", help=f"licence of the {what}")
 
 
 def add_font_options(parser: argparse.ArgumentParser, what: str = "fonts") -> None:
     """--exclude-fonts and --font-dir, of engines that choose among installed fonts."""
     parser.add_argument(
         "--exclude-fonts",
-        default="",
+        type=listed,
         metavar="A,B",
         help="font families to leave out, * for anything, besides those that evaluation pages are set in",
     )
     parser.add_argument(
         "--font-dir",
+        dest="font_folders",
         action="append",
         metavar="DIR",
         help=f"take {what} from this folder instead of the system's; may be repeated",
     )
 
 
-def probability(text: str) -> float:
+def _probability(text: str) -> float:
     """A share of a command line, 0 to 1."""
     value = console.number(text)
     if value > 1:
@@ -113,6 +151,18 @@ def probability(text: str) -> float:
 def listed(text: str) -> tuple[str, ...]:
     """The parts of `A,B`, without empty ones."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def configured(config: type[Config], args: argparse.Namespace) -> Config:
+    """The configuration that the options say.  Raises `DataError` as it does."""
+    given = {field.name: getattr(args, field.name, None) for field in fields(config)}
+    return config(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in given.items()
+            if value is not None
+        }
+    )
 
 
 def write(engine: Engine, args: argparse.Namespace, *, label: str, unit: str = "sample") -> int:

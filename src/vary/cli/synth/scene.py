@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 
 from vary.cli import console
-from vary.cli.synth.running import add_clean_share, add_shared_options, listed, write
+from vary.cli.synth.running import (
+    add_clean_share,
+    add_languages,
+    add_share,
+    add_shared_options,
+    configured,
+    listed,
+    write,
+)
 
 __all__ = ["add_parser", "run"]
 
@@ -31,36 +39,17 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     add_shared_options(parser)
     add_clean_share(parser, 0.5)
-    add = parser.add_argument
-    for name, default, what in (
-        ("referring", 0.45, "pictures that ask for one described object"),
-        ("negative", 0.05, "pictures that are asked for text and have none"),
-        ("crowded", 0.12, "the other pictures with more than 30 objects"),
-    ):
-        add(
-            f"--{name}-share",
-            type=console.number,
-            default=default,
-            metavar="P",
-            help=f"share of {what}, 0 to 1 (default: {default})",
-        )
-    add("--classes", default="", metavar="A,B", help="some classes, such as cup,key (default: all)")
-    add("--languages", default="en,zh", metavar="A,B", help="some of en, zh (default: both)")
+    add_share(parser, "referring", 0.45, "pictures that ask for one described object")
+    add_share(parser, "negative", 0.05, "pictures that are asked for text and have none")
+    add_share(parser, "crowded", 0.12, "the other pictures with more than 30 objects")
+    parser.add_argument(
+        "--classes", type=listed, metavar="A,B", help="some classes, such as cup,key (default: all)"
+    )
+    add_languages(parser, "en,zh")
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the engine and write its data set."""
     from vary.datagen.scene import SceneConfig, SceneEngine
-    from vary.datagen.scene.classes import CLASSES
 
-    config = SceneConfig(
-        seed=args.seed,
-        split=args.split_name,
-        languages=listed(args.languages),
-        referring_share=args.referring_share,
-        negative_share=args.negative_share,
-        crowded_share=args.crowded_share,
-        classes=listed(args.classes) or tuple(CLASSES),
-        clean_share=args.clean_share,
-    )
-    return write(SceneEngine(config), args, label="composing", unit="picture")
+    return write(SceneEngine(configured(SceneConfig, args)), args, label="composing", unit="picture")

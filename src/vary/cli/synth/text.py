@@ -9,9 +9,11 @@ from vary.cli.synth.running import (
     add_clean_share,
     add_corpus_options,
     add_font_options,
+    add_languages,
+    add_share,
     add_shared_options,
+    configured,
     listed,
-    probability,
     write,
 )
 
@@ -40,46 +42,23 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add_shared_options(parser, samples_per_shard=500)
     add_clean_share(parser, 0.45)
     add_corpus_options(parser)
+    add_languages(parser, "en,zh")
+    add_share(parser, "mixed", 0.1, "documents in both languages, where both are asked for")
     add = parser.add_argument
-    add("--languages", default="en,zh", metavar="A,B", help="some of en, zh (default: en,zh)")
-    add(
-        "--mixed-share",
-        type=probability,
-        default=0.1,
-        metavar="P",
-        help="share of documents in both languages, where both are asked for (default: 0.1)",
-    )
-    add("--layouts", default="", metavar="A,B", help="names of layouts (default: all)")
-    add(
-        "--browser-share",
-        type=probability,
-        default=0.25,
-        metavar="P",
-        help="share of the pages that Chromium typesets (default: 0.25)",
-    )
-    add(
-        "--painted-share",
-        type=probability,
-        default=0.05,
-        metavar="P",
-        help="share of the pages that no typesetter makes; Typst has the rest (default: 0.05)",
-    )
+    add("--layouts", type=listed, metavar="A,B", help="names of layouts (default: all)")
+    add_share(parser, "browser", 0.25, "the pages that Chromium typesets")
+    add_share(parser, "painted", 0.05, "the pages that no typesetter makes; Typst has the rest")
     add(
         "--answer",
         choices=("paragraphs", "lines"),
         default="paragraphs",
         help="the text with the lines of a paragraph joined, or line by line (default: paragraphs)",
     )
-    add(
-        "--markdown-share",
-        type=probability,
-        default=0.25,
-        metavar="P",
-        help="share of the pages whose answer is Markdown (default: 0.25)",
-    )
+    add_share(parser, "markdown", 0.25, "the pages whose answer is Markdown")
     add(
         "--no-marginals",
-        action="store_true",
+        dest="marginals_in_ocr",
+        action="store_false",
         help="leave headers, footers and page numbers out of the text as they are out of the Markdown",
     )
     add_font_options(parser)
@@ -89,21 +68,4 @@ def run(args: argparse.Namespace) -> int:
     """Make the engine and write its data set."""
     from vary.datagen.text import TextEngine, TextEngineConfig
 
-    config = TextEngineConfig(
-        corpus=tuple(args.corpus),
-        seed=args.seed,
-        split=args.split_name,
-        languages=listed(args.languages),
-        mixed_share=args.mixed_share,
-        licence=args.licence,
-        layouts=listed(args.layouts) or None,
-        browser_share=args.browser_share,
-        painted_share=args.painted_share,
-        exclude_fonts=listed(args.exclude_fonts),
-        font_folders=tuple(args.font_dir) if args.font_dir else None,
-        clean_share=args.clean_share,
-        answer=args.answer,
-        markdown_share=args.markdown_share,
-        marginals_in_ocr=not args.no_marginals,
-    )
-    return write(TextEngine(config), args, label="typesetting", unit="page")
+    return write(TextEngine(configured(TextEngineConfig, args)), args, label="typesetting", unit="page")

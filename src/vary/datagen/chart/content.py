@@ -52,7 +52,7 @@ _KINDS = (
     Kind("bar_grouped", ("time", "compare", "profile", "matrix"), (2, 4), (2, 6), 0.5),
     Kind("bar_stacked", ("time", "compare", "matrix"), (2, 4), (3, 8), 0.5),
     Kind("line", ("time",), (1, 1), (5, 14), 0.5),
-    Kind("lines", ("time",), (2, 4), (5, 12), 0.15),
+    Kind("lines", ("time",), (2, 4), (5, 12), 0.3),
     Kind("area", ("time",), (1, 1), (5, 14), 0.3),
     Kind("mixed", ("time",), (2, 2), (4, 8), 0.15),
     Kind("pie", ("share",), (1, 1), (3, 8), 1.0),
@@ -70,6 +70,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS
 
 WITHOUT_AXIS = frozenset({"pie", "donut", "rose", "funnel", "heatmap"})
 """Kinds whose values stand only in writing."""
+_LINE_OF_TEXT = 0.045
+"""How high a line of text is in a plot, as a part of its height."""
 _FROM_ZERO = frozenset(
     {"bar", "bar_horizontal", "bar_grouped", "bar_stacked", "area", "mixed", "histogram", "radar"}
 )
@@ -79,7 +81,13 @@ _FROM_ZERO = frozenset(
 class RawContent:
     """Words, and numbers as they were drawn, not yet rounded.
 
-    `values`: (series, categories); of a box plot (categories, 5); of a scatter chart (series, points, 2).
+    Attributes:
+        categories: along the axis, around the circle, bins of a histogram, columns of a heat map.
+        series: names in the legend, rows of a heat map; empty where there is one without a name.
+        values: (series, categories); of a box plot (categories, 5); of a scatter chart (series, points, 2).
+        value_name, unit, category_name: at the axes; empty where there is none.
+        decimals: digits behind the point that the values are written with.
+        source: the template's name, or `random`.
     """
 
     title: str
@@ -93,40 +101,25 @@ class RawContent:
     source: str
 
 
-@dataclass(frozen=True)
-class ChartContent:
+@dataclass(frozen=True, kw_only=True)
+class ChartContent(RawContent):
     """All that a chart says; every number is exactly what is drawn.
 
     Attributes:
         kind: a name of `KINDS`.
         language: `en` or `zh`.
-        categories: along the axis, around the circle, bins of a histogram, columns of a heat map.
-        series: names in the legend, rows of a heat map; empty where there is one without a name.
-        values: as in `RawContent`, rounded.
-        value_name, unit, category_name: at the axes; empty where there is none.
-        decimals: digits behind the point that the values are written with.
         axis: of the values; None for kinds whose values stand only in writing.
         across: the axis of a scatter chart's first numbers.
         labelled: whether the values are written at the marks.
         percent: whether parts of the whole are written instead of the values (pie, donut).
-        source: the template's name, or `random`.
     """
 
     kind: str
     language: str
-    title: str
-    categories: tuple[str, ...]
-    series: tuple[str, ...]
-    values: NDArray[np.float64]
-    value_name: str
-    unit: str
-    category_name: str
-    decimals: int
     axis: Axis | None
     across: Axis | None
     labelled: bool
     percent: bool
-    source: str
 
     @property
     def percentages(self) -> tuple[str, ...]:
@@ -141,11 +134,10 @@ def finished(raw: RawContent, kind: Kind, language: str, rng: np.random.Generato
     Numbers that are written at the marks have the content's decimals; others are rounded to what can be read
     off the axis (`reading_step`), and not finer than the decimals.  Marks are drawn at the rounded numbers.
     """
-    labelled = bool(rng.random() < kind.labelled) and not (kind.name == "radar" and len(raw.series) > 1)
+    labelled = bool(rng.random() < kind.labelled) and _has_room(raw, kind)
     percent = kind.name in ("pie", "donut") and bool(rng.random() < 0.4)
     axis = across = None
     values = raw.values
-    decimals = raw.decimals
     if kind.name == "scatter":
         across = _axis_of(kind, values[..., 0], labelled)
         axis = _axis_of(kind, values[..., 1], labelled)
@@ -153,31 +145,33 @@ def finished(raw: RawContent, kind: Kind, language: str, rng: np.random.Generato
             [_snapped(values[..., 0], reading_step(across)), _snapped(values[..., 1], reading_step(axis))], -1
         )
     elif kind.name in WITHOUT_AXIS:
-        values = _snapped(values, 10.0**-decimals)
+        values = _snapped(values, 10.0**-raw.decimals)
     else:
         axis = _axis_of(kind, values.sum(0) if kind.name == "bar_stacked" else values, labelled)
-        finest = 10.0**-decimals
+        finest = 10.0**-raw.decimals
         step = finest if labelled else max(finest, reading_step(axis))
         values = _snapped(values, step)
         # Rounding up may have carried a stack of values beyond the axis.
         axis = _axis_of(kind, values.sum(0) if kind.name == "bar_stacked" else values, labelled, least=axis)
     return ChartContent(
+        **{**vars(raw), "values": values},
         kind=kind.name,
         language=language,
-        title=raw.title,
-        categories=raw.categories,
-        series=raw.series,
-        values=values,
-        value_name=raw.value_name,
-        unit=raw.unit,
-        category_name=raw.category_name,
-        decimals=decimals,
         axis=axis,
         across=across,
         labelled=labelled,
         percent=percent,
-        source=raw.source,
     )
+
+
+def _has_room(raw: RawContent, kind: Kind) -> bool:
+    """Whether values can be written at the marks of several rows without running into each other."""
+    if kind.name not in ("lines", "radar") or len(raw.series) < 2:
+        return True
+    values = _snapped(raw.values, 10.0**-raw.decimals)
+    axis = _axis_of(kind, values, labelled=True)
+    gaps = np.diff(np.sort(values, axis=0), axis=0)
+    return kind.name == "lines" and float(gaps.min()) >= _LINE_OF_TEXT * (axis.high - axis.low)
 
 
 def _axis_of(kind: Kind, values: NDArray[np.float64], labelled: bool, least: Axis | None = None) -> Axis:

@@ -12,20 +12,26 @@ from numpy.typing import NDArray
 
 from vary.datagen.sample import Box
 
-__all__ = ["PaintedChart", "PaintedText", "missing_texts", "rotated_quad", "trouble_with"]
+__all__ = ["PaintedChart", "PaintedText", "Quad", "line_quad", "missing_texts", "trouble_with"]
+
+ASCENT, DESCENT = 0.88, 0.22
+"""How far letters reach above and below their baseline, in parts of the em."""
 
 _LEAST_INK = 40
 """How far apart the values of a channel are at least where a text stands."""
 _SHRINK = 0.86
 """Words' quads hold their lines' ascent and descent; they may touch by what is left here."""
 
+Quad = NDArray[np.float64]
+"""Corners, (4, 2) px, in order around."""
+
 
 @dataclass(frozen=True)
 class PaintedText:
-    """A text on a chart and its corners, (4, 2) px, in order around it."""
+    """A text on a chart and its corners."""
 
     text: str
-    quad: NDArray[np.float64]
+    quad: Quad
 
     def box(self) -> Box:
         """The upright rectangle around it."""
@@ -43,18 +49,16 @@ class PaintedChart:
     marks: tuple[Box, ...]
 
 
-def rotated_quad(
-    left: float, top: float, right: float, bottom: float, width: float, height: float, degrees: float
-) -> NDArray[np.float64]:
-    """The corners of a text of `width` x `height` px, turned, whose upright rectangle is the given one."""
+def line_quad(left: float, baseline: float, width: float, em: float, degrees: float = 0.0) -> Quad:
+    """The corners of a line of text of `width` px, from the upper left one clockwise.
+
+    It begins at (left, baseline) and is turned around this point by `degrees` against the clock.
+    """
     angle = math.radians(degrees)
-    x, y = (left + right) / 2, (top + bottom) / 2
-    along = np.array([math.cos(angle), -math.sin(angle)]) * width / 2
-    across = np.array([math.sin(angle), math.cos(angle)]) * height / 2
-    centre = np.array([x, y])
-    return np.array(
-        [centre - along - across, centre + along - across, centre + along + across, centre - along + across]
-    )
+    along = np.array([math.cos(angle), -math.sin(angle)]) * width
+    up = np.array([-math.sin(angle), -math.cos(angle)]) * em
+    corners = [ASCENT * up, ASCENT * up + along, along - DESCENT * up, -DESCENT * up]
+    return np.array([left, baseline]) + corners
 
 
 def trouble_with(chart: PaintedChart, expected: Iterable[str]) -> str:
@@ -76,7 +80,7 @@ def trouble_with(chart: PaintedChart, expected: Iterable[str]) -> str:
     return ""
 
 
-def _has_ink(image: NDArray[np.uint8], quad: NDArray[np.float64]) -> bool:
+def _has_ink(image: NDArray[np.uint8], quad: Quad) -> bool:
     """Whether anything is drawn where a text should stand."""
     left, top = np.maximum(np.floor(quad.min(axis=0)), 0).astype(int)
     right, bottom = np.ceil(quad.max(axis=0)).astype(int)
@@ -90,14 +94,14 @@ def missing_texts(texts: Sequence[PaintedText], expected: Iterable[str]) -> list
     return list((Counter(expected) - drawn).elements())
 
 
-def _shrunk(quad: NDArray[np.float64]) -> NDArray[np.float64]:
+def _shrunk(quad: Quad) -> Quad:
     """The quad, lower across the line by `_SHRINK`."""
     middle = (quad[[0, 1]] + quad[[3, 2]]) / 2
     half = (quad[[3, 2]] - quad[[0, 1]]) / 2 * _SHRINK
     return np.array([middle[0] - half[0], middle[1] - half[1], middle[1] + half[1], middle[0] + half[0]])
 
 
-def _overlap(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
+def _overlap(first: Quad, second: Quad) -> bool:
     """Whether two convex quads share more than their edges: no edge of either parts them."""
     if (first.max(0) <= second.min(0)).any() or (second.max(0) <= first.min(0)).any():
         return False

@@ -30,6 +30,8 @@ __all__ = ["Option", "chart_option"]
 
 _SYMBOLS = ("circle", "rect", "triangle", "diamond", "roundRect")
 _DASHES = ("solid", "dashed", "dotted")
+_NAME_GAP = 12
+"""px between the web of a radar chart and the names around it."""
 
 
 def chart_option(content: ChartContent, style: ChartStyle, outlines: Outlines) -> Option:
@@ -232,22 +234,28 @@ def _radar(chart: Chart) -> Option:
     labels = tick_labels(axis, style)
     height = style.height - top_of(chart) - bottom_of(chart)
     right = right_of(chart) - MARGIN
+    # Names stand above, below and beside the web.
+    down = height / 2 - 1.3 * style.text_size
+    across = (style.width - right) / 2 - chart.width(list(content.categories))
     data: list[Option] = []
     for number, row in enumerate(content.values.tolist()):
-        data.append(
-            {
-                "value": row,
-                **_name(chart, number),
-                "itemStyle": {"color": colour_of(content, style, number, 0)},
-                "areaStyle": {"opacity": 0.08 + 0.2 * style.variant},
-            }
-        )
+        item: Option = {
+            "value": row,
+            **_name(chart, number),
+            "itemStyle": {"color": colour_of(content, style, number, 0)},
+            "areaStyle": {"opacity": 0.08 + 0.2 * style.variant},
+        }
+        if content.labelled:
+            texts = [value_label(content, style, number, place) for place in range(len(row))]
+            item["label"] = chart.label(number, 0, formatter={"texts": texts}, position="top")
+        data.append(item)
     return {
         "radar": {
             "indicator": indicators,
             "shape": "circle" if style.variant < 0.4 else "polygon",
             "splitNumber": len(labels) - 1,
-            "radius": 0.5 * min(height - 3 * style.text_size, style.width - right - 8 * style.text_size),
+            "radius": min(down, across) - _NAME_GAP,
+            "axisNameGap": _NAME_GAP,
             "center": [(style.width - right) / 2, top_of(chart) + height / 2],
             "axisName": {"fontSize": style.text_size, "color": style.foreground},
             "axisLabel": {

@@ -1,6 +1,8 @@
-"""Charts drawn by ECharts: options to SVG in one node process, SVG to pixels by typst, boxes off the SVG."""
+"""Charts drawn by ECharts: options to SVG in one node process, pixels, texts and marks off the SVG."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from vary.datagen.chart.content import ChartContent
 from vary.datagen.chart.crowding import PaintedChart
@@ -9,8 +11,10 @@ from vary.datagen.chart.echarts_process import EchartsProcess, find_node_modules
 from vary.datagen.chart.labels import mark_name
 from vary.datagen.chart.outlines import Outlines, outlines_of
 from vary.datagen.chart.style import ChartStyle
-from vary.datagen.chart.svg import DrawnMark, outlined, rasterised
 from vary.datagen.sample import Box
+
+if TYPE_CHECKING:
+    from vary.datagen.chart.svg import DrawnMark
 
 __all__ = ["EchartsPainter"]
 
@@ -35,16 +39,17 @@ class EchartsPainter:
         """Draw a chart.
 
         Raises:
-            DataError: if ECharts or typst cannot draw it.
-            MissingDependencyError: without node, typst or fontTools.
+            DataError: if ECharts cannot draw it.
+            MissingDependencyError: without node or matplotlib.
         """
         if self._process is None:
             self._process = EchartsProcess(self.folder)
         outlines = outlines_of(style.face)
+        from vary.datagen.chart.svg import painted_svg
+
         option = chart_option(content, style, outlines)
         svg = self._process.render(option, style.width, style.height, _advances(option, outlines))
-        drawn, texts, marks = outlined(svg, outlines)
-        image = rasterised(drawn, style.width, style.height)
+        image, texts, marks = painted_svg(svg, outlines, style.width, style.height)
         return PaintedChart(image, texts, _boxes(content, marks))
 
     def close(self) -> None:

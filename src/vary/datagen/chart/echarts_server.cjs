@@ -32,12 +32,23 @@ function withFormatters(axis) {
   }
 }
 
+// A radar chart has one label for all points of a row; it names their texts by {texts}.
+function withTexts(series) {
+  for (const item of series.type === 'radar' ? series.data : []) {
+    if (item.label) {
+      const { texts } = item.label.formatter;
+      item.label.formatter = (point) => texts[point.dimensionIndex];
+    }
+  }
+}
+
 function render(request) {
   advances = request.advances;
   const { option, width, height } = request;
   for (const name of ['xAxis', 'yAxis', 'radiusAxis', 'radar']) {
     if (option[name]) withFormatters(option[name]);
   }
+  (option.series || []).forEach(withTexts);
   const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width, height });
   try {
     chart.setOption(option);

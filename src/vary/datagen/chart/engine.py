@@ -100,7 +100,7 @@ class ChartEngine:
         """Settings, texts, fonts and versions."""
         config = self.config
         left_out = ("seed", "split", "corpus", "font_folders", "node_modules")
-        versions: dict[str, Any] = package_versions("fonttools", "matplotlib", "typst")
+        versions: dict[str, Any] = package_versions("fonttools", "matplotlib")
         if self._echarts is not None:
             versions["echarts"] = echarts_version(self._echarts.folder)
         return {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,6 @@ __all__ = ["DRAWERS"]
 
 _MARKERS = ("o", "s", "^", "D", "v")
 _DASHES = ("-", "--", "-.", ":")
-
-
-def _grid(drawing: Drawing, axis: Any = "y") -> None:
-    if drawing.style.grid:
-        drawing.axes.grid(axis=axis, color=drawing.style.foreground, alpha=0.18, linewidth=0.8)
 
 
 def _vertical_bars(drawing: Drawing) -> None:
@@ -56,7 +50,6 @@ def _vertical_bars(drawing: Drawing) -> None:
     axes.set_xlim(-0.5 - 0.1 * (not histogram), count - 0.5 + 0.1 * (not histogram))
     drawing.number_axis()
     drawing.name_axes()
-    _grid(drawing)
     if content.values.min() < 0:
         axes.axhline(0, color=style.foreground, linewidth=0.8)
 
@@ -105,11 +98,8 @@ def _horizontal_bars(drawing: Drawing) -> None:
             )
     drawing.name_categories(places, "y")
     axes.invert_yaxis()
-    values = content.axis
-    assert values is not None
     drawing.number_axis("x")
     drawing.name_axes("x")
-    _grid(drawing, "x")
     if content.values.min() < 0:
         axes.axvline(0, color=style.foreground, linewidth=0.8)
 
@@ -162,7 +152,6 @@ def _finish_lines(drawing: Drawing) -> None:
     drawing.axes.set_xlim(-0.4, count - 0.6)
     drawing.number_axis()
     drawing.name_axes()
-    _grid(drawing)
 
 
 def _mixed(drawing: Drawing) -> None:
@@ -201,7 +190,6 @@ def _scatter(drawing: Drawing) -> None:
     drawing.number_axis("x")
     drawing.number_axis("y")
     drawing.name_axes()
-    _grid(drawing, "both")
 
 
 def _box_plot(drawing: Drawing) -> None:
@@ -228,7 +216,6 @@ def _box_plot(drawing: Drawing) -> None:
     axes.set_xlim(-0.6, len(stats) - 0.4)
     drawing.number_axis()
     drawing.name_axes()
-    _grid(drawing)
 
 
 DRAWERS: Mapping[str, Callable[[Drawing], None]] = MappingProxyType(

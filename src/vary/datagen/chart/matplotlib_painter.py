@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vary.datagen.chart.content import ChartContent
-from vary.datagen.chart.crowding import PaintedChart, PaintedText, rotated_quad
+from vary.datagen.chart.crowding import PaintedChart
 from vary.datagen.chart.labels import across_name, mark_name, tick_labels, value_name
 from vary.datagen.chart.style import ChartStyle
 from vary.datagen.sample import Box
@@ -17,12 +19,16 @@ from vary.errors import MissingDependencyError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.text import Text
 
 __all__ = ["Drawing", "paint_with_matplotlib"]
 
 DPI = 100
 _POINT = 72 / DPI
 """Points in a px."""
+_TICK, _PAD = 4.0, 5.0
+"""px of a tick, and between it and its text."""
 
 
 @dataclass
@@ -38,19 +44,21 @@ class Drawing:
     marks: list[tuple[str, Any]] = field(default_factory=list)
     """Names of marks and their artists, or what stands for one: (x, y, radius in px) of a point, (left, low,
     right, high) of a cell, in the axes' numbers."""
+    texts: list[Text] = field(default_factory=list)
+    """At the plot: ticks and values."""
+    names: dict[str, str] = field(default_factory=lambda: {"x": "", "y": ""})
+    """Of the axes; empty where none is shown."""
 
-    def font(self, px: float) -> Any:
+    def font(self, px: float) -> FontProperties:
         """The chart's font at an em of `px`."""
-        from matplotlib.font_manager import FontProperties
-
-        return FontProperties(fname=self.style.face.path, size=px * _POINT)
+        return _font(self.style.face.path, px * _POINT)
 
     def write(
         self, text: str, x: float, y: float, *, shift: tuple[float, float] = (0, 0), **options: Any
     ) -> None:
         """A text at the axes' (x, y), moved by `shift` px right and up."""
         options = {"ha": "center", "va": "center", "color": self.style.foreground, **options}
-        self.axes.annotate(
+        artist = self.axes.annotate(
             text,
             (x, y),
             xytext=(shift[0] * _POINT, shift[1] * _POINT),
@@ -59,6 +67,7 @@ class Drawing:
             annotation_clip=False,
             **options,
         )
+        self.texts.append(artist)
 
     def mark(self, series: int, category: int, artist: Any) -> None:
         """Remember the artist of a mark for its box."""
@@ -68,41 +77,78 @@ class Drawing:
         """px as matplotlib's points."""
         return px * _POINT
 
-    def name_categories(self, places: Any, axis: str = "x") -> None:
+    def name_categories(self, places: Any, axis: str = "x", *, ticks: bool = True) -> None:
         """The categories' words at `places` of an axis."""
         turn = self.style.rotation if axis == "x" else 0
-        side = {"ha": "center" if turn in (0, 90) else "right", "rotation_mode": "anchor"} if turn else {}
+        side = {"rotation": turn, "ha": "right", "rotation_mode": "anchor"} if turn else {}
         if turn == 90:
-            side = {"ha": "right", "va": "center", "rotation_mode": "anchor"}
-        self.ticks(axis, places, list(self.content.categories), rotation=turn, **side)
+            side["va"] = "center"
+        self.label_axis(axis, places, self.content.categories, ticks=ticks, **side)
 
     def number_axis(self, axis: str = "y") -> None:
-        """Ticks and ends of the axis of values."""
+        """Ticks, ends and grid of an axis of numbers."""
         values = self.content.axis if axis == "y" or self.content.across is None else self.content.across
         assert values is not None
-        self.ticks(axis, values.ticks, tick_labels(values, self.style))
-        (self.axes.set_xlim if axis == "x" else self.axes.set_ylim)(values.low, values.high)
+        axes, style = self.axes, self.style
+        self.label_axis(axis, values.ticks, tick_labels(values, style))
+        look: Any = {"color": style.foreground, "alpha": 0.18, "linewidth": 0.8, "zorder": 0.5}
+        if axis == "x":
+            axes.set_xlim(values.low, values.high)
+            if style.grid:
+                axes.vlines(values.ticks, 0, 1, transform=axes.get_xaxis_transform(), **look)
+        else:
+            axes.set_ylim(values.low, values.high)
+            if style.grid:
+                axes.hlines(values.ticks, 0, 1, transform=axes.get_yaxis_transform(), **look)
 
-    def ticks(self, axis: str, places: Any, labels: list[str], **options: Any) -> None:
-        """Texts at places of an axis, and nowhere else."""
-        setter = self.axes.set_xticks if axis == "x" else self.axes.set_yticks
-        setter(
-            list(places),
-            labels=labels,
-            fontproperties=self.font(self.style.text_size),
-            color=self.style.foreground,
-            **options,
-        )
+    def label_axis(
+        self, axis: str, places: Any, labels: Sequence[str], *, ticks: bool = True, **options: Any
+    ) -> None:
+        """Texts at places of an axis, with ticks.
+
+        matplotlib's own ticks are made of five artists each, and take as long as all the rest of a chart.
+        """
+        from matplotlib.lines import Line2D
+        from matplotlib.markers import TICKDOWN, TICKLEFT, MarkerStyle
+
+        style, axes, zeros = self.style, self.axes, np.zeros(len(places))
+        gap = _PAD + (_TICK if ticks else 0)
+        if axis == "x":
+            where, x, y, marker = axes.get_xaxis_transform(), places, zeros, MarkerStyle(TICKDOWN)
+            options = {"shift": (0, -gap), "va": "top", **options}
+        else:
+            where, x, y, marker = axes.get_yaxis_transform(), zeros, places, MarkerStyle(TICKLEFT)
+            options = {"shift": (-gap, 0), "ha": "right", "va": "center_baseline", **options}
+        if ticks:
+            line = Line2D(
+                x,
+                y,
+                linestyle="none",
+                marker=marker,
+                markersize=_TICK * _POINT,
+                markeredgewidth=0.8,
+                color=style.foreground,
+                transform=where,
+                clip_on=False,
+            )
+            axes.add_artist(line)
+        for across, up, label in zip(x, y, labels, strict=True):
+            self.write(label, across, up, xycoords=where, size=style.text_size, **options)
 
     def name_axes(self, values: str = "y") -> None:
-        """The names of both axes; `values` is the one of the values."""
-        names = {values: value_name(self.content, self.style)}
-        names["x" if values == "y" else "y"] = across_name(self.content, self.style)
-        for axis, setter in (("x", self.axes.set_xlabel), ("y", self.axes.set_ylabel)):
-            if names[axis]:
-                setter(
-                    names[axis], fontproperties=self.font(self.style.text_size), color=self.style.foreground
-                )
+        """Name both axes; `values` is the one of the values."""
+        across = "x" if values == "y" else "y"
+        self.names = {
+            values: value_name(self.content, self.style),
+            across: across_name(self.content, self.style),
+        }
+
+
+@lru_cache(maxsize=16)
+def _font(path: str, points: float) -> FontProperties:
+    from matplotlib.font_manager import FontProperties
+
+    return FontProperties(fname=path, size=points)
 
 
 def paint_with_matplotlib(content: ChartContent, style: ChartStyle) -> PaintedChart:
@@ -113,90 +159,38 @@ def paint_with_matplotlib(content: ChartContent, style: ChartStyle) -> PaintedCh
     """
     try:
         import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError("charts need matplotlib: pip install 'vary-toy[synth]'") from error
     from vary.datagen.chart.matplotlib_kinds import DRAWERS
+    from vary.datagen.chart.matplotlib_layout import RecordingRenderer, arrange
 
     # A user's settings must not change the data; texts are never formulas.
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams["text.parse_math"] = False
-        figure = Figure(
-            figsize=(style.width / DPI, style.height / DPI),
-            dpi=DPI,
-            facecolor=style.background,
-            layout="constrained",
-        )
-        canvas = FigureCanvasAgg(figure)
-        polar = content.kind == "radar"
-        drawing = Drawing(content, style, figure, figure.add_subplot(projection="polar" if polar else None))
+        figure = Figure(figsize=(style.width / DPI, style.height / DPI), dpi=DPI, facecolor=style.background)
+        renderer = RecordingRenderer(style.width, style.height, DPI)
+        drawing = Drawing(content, style, figure, figure.add_axes((0.0, 0.0, 1.0, 1.0)))
         _dress(drawing)
         DRAWERS[content.kind](drawing)
-        _title_and_legend(drawing)
-        canvas.draw()
-        image = np.asarray(canvas.buffer_rgba())[..., :3].copy()
-        return PaintedChart(image, _texts(drawing, canvas.get_renderer()), _boxes(drawing, image.shape[0]))
+        arrange(drawing, renderer)
+        figure.draw(renderer)
+        image = np.asarray(renderer.buffer_rgba())[..., :3].copy()
+        return PaintedChart(image, tuple(renderer.texts), _boxes(drawing, image.shape[0]))
 
 
 def _dress(drawing: Drawing) -> None:
-    """Colours of axes, frame and grid."""
+    """Colours of axes and frame."""
     axes, style = drawing.axes, drawing.style
     axes.set_facecolor(style.background)
-    axes.tick_params(colors=style.foreground, length=drawing.points(4))
+    axes.xaxis.set_visible(False)  # `label_axis` draws ticks
+    axes.yaxis.set_visible(False)
     for side, spine in axes.spines.items():
         spine.set_color(style.foreground)
         spine.set_linewidth(0.8)
         if side in ("top", "right") and not style.frame:
             spine.set_visible(False)
-    axes.set_axisbelow(True)
-
-
-def _title_and_legend(drawing: Drawing) -> None:
-    style, content = drawing.style, drawing.content
-    place = {"x": 0.02, "ha": "left"} if style.title_left else {}
-    drawing.figure.suptitle(
-        content.title, fontproperties=drawing.font(style.title_size), color=style.foreground, **place
-    )
-    if not drawing.handles:
-        return
-    options: dict[str, Any] = {
-        "labels": list(content.series or content.categories),
-        "handles": drawing.handles,
-        "ncols": 1 if style.legend == "right" else min(len(drawing.handles), 4),
-        "prop": drawing.font(style.text_size),
-        "labelcolor": style.foreground,
-        "facecolor": style.background,
-        "edgecolor": "none" if style.variant < 0.6 else "#888888",
-    }
-    if style.legend == "top" and content.kind != "radar":
-        # A legend of the figure would stand at the height of the title.
-        drawing.axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), **options)
-    else:
-        beside = style.legend == "right"
-        drawing.figure.legend(loc="outside right center" if beside else "outside lower center", **options)
-
-
-def _texts(drawing: Drawing, renderer: Any) -> tuple[PaintedText, ...]:
-    """All visible texts and where they stand, px from the upper left corner."""
-    from matplotlib.text import Text
-
-    height = drawing.style.height
-    found = []
-    for artist in drawing.figure.findobj(Text):
-        assert isinstance(artist, Text)
-        text = artist.get_text()
-        if not text.strip() or not artist.get_visible():
-            continue
-        box = artist.get_window_extent(renderer)
-        wide, high, _ = renderer.get_text_width_height_descent(text, artist.get_fontproperties(), False)
-        turn = float(artist.get_rotation()) % 180
-        quad = rotated_quad(box.x0, height - box.y1, box.x1, height - box.y0, wide, high, turn)
-        if turn in (0, 90):
-            quad = rotated_quad(box.x0, height - box.y1, box.x1, height - box.y0, box.width, box.height, 0.0)
-        found.append(PaintedText(text, quad))
-    return tuple(found)
 
 
 def _boxes(drawing: Drawing, height: int) -> tuple[Box, ...]:

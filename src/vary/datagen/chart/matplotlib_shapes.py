@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vary.datagen.chart.labels import value_label
+from vary.datagen.chart.labels import tick_labels, value_label
 from vary.datagen.chart.matplotlib_painter import Drawing
+from vary.datagen.chart.numbers import Axis
 from vary.datagen.chart.style import colour_of, ink_on
 
 __all__ = ["circle", "funnel", "heat_map", "radar"]
@@ -76,36 +77,61 @@ def _write_at_wedge(
 def radar(drawing: Drawing) -> None:
     """Rows around a circle, the numbers at one spoke."""
     content, style, axes = drawing.content, drawing.style, drawing.axes
-    axes_any: Any = axes
-    angles = np.arange(len(content.categories)) * 2 * np.pi / len(content.categories)
-    axes_any.set_theta_offset(np.pi / 2)
-    axes_any.set_theta_direction(-1)
-    values = content.axis
-    assert values is not None
+    scale, count = content.axis, len(content.categories)
+    assert scale is not None
+    directions = _directions(np.arange(count + 1) / count)
+    _radar_web(drawing, scale, directions)
     for number, row in enumerate(content.values):
         colour = colour_of(content, style, number, 0)
-        around, closed = np.append(angles, angles[0]), np.append(row, row[0])
+        points = directions[:-1] * ((row - scale.low) / (scale.high - scale.low))[:, None]
+        closed = np.concatenate([points, points[:1]])
         (line,) = axes.plot(
-            around,
-            closed,
+            *closed.T,
             color=colour,
             linewidth=drawing.points(style.line_width),
             marker="o" if style.markers else None,
             markersize=drawing.points(4 + style.line_width),
         )
-        axes.fill(around, closed, color=colour, alpha=0.08 + 0.2 * style.variant)
+        axes.fill(*closed.T, color=colour, alpha=0.08 + 0.2 * style.variant)
         if content.series:
             drawing.handles.append(line)
-        for category, value in enumerate(row.tolist()):
-            drawing.mark(number, category, (float(angles[category]), value, 4 + style.line_width))
+        for category, (x, y) in enumerate(points.tolist()):
+            drawing.mark(number, category, (x, y, 4 + style.line_width))
             if content.labelled:
-                text = value_label(content, style, number, category)
-                drawing.write(text, float(angles[category]), value, shift=(0, 5), va="bottom")
-    drawing.ticks("x", angles, list(content.categories))
-    axes.tick_params(axis="x", pad=drawing.points(10 + style.text_size * 0.3))
-    drawing.number_axis("y")
-    axes_any.set_rlabel_position(180 / len(content.categories))
-    axes.grid(color=style.foreground, alpha=0.25, linewidth=0.8)
+                drawing.write(value_label(content, style, number, category), x, y, shift=(0, 5), va="bottom")
+    axes.set_aspect("equal")
+    axes.set_xlim(-1.02, 1.02)
+    axes.set_ylim(-1.02, 1.02)
+    axes.set_axis_off()
+
+
+def _radar_web(drawing: Drawing, scale: Axis, directions: NDArray[np.float64]) -> None:
+    """Rings through the ticks, spokes to the categories, and what is written at both."""
+    content, style = drawing.content, drawing.style
+    if style.variant < 0.4:  # straight from spoke to spoke
+        ring, beside = directions, (directions[0] + directions[1]) / 2
+    else:
+        ring, beside = (
+            _directions(np.linspace(0, 1, 121)),
+            _directions(np.array([0.5 / len(content.categories)]))[0],
+        )
+    labels = tick_labels(scale, style)
+    radii = np.linspace(0, 1, len(labels))[1:]
+    spokes = (np.array([[0, 0], end]) for end in directions[:-1])
+    for line in (*(radius * ring for radius in radii), *spokes):
+        drawing.axes.plot(*line.T, color=style.foreground, alpha=0.25, linewidth=0.8, zorder=0.5)
+    # The numbers stand on the rings between the first two spokes; the web's middle has no room for one.
+    for radius, label in zip(radii, labels[1:], strict=True):
+        drawing.write(label, *(radius * beside))
+    for (x, y), name in zip(directions.tolist(), content.categories, strict=False):
+        side = "left" if x > 0.15 else "right" if x < -0.15 else "center"
+        away = 6 + 0.6 * style.text_size * abs(y)
+        drawing.write(name, x, y, shift=(away * x, away * y), ha=side, size=style.text_size)
+
+
+def _directions(turns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points of the unit circle, (N, 2), so many turns from its top clockwise."""
+    return np.stack([np.sin(2 * np.pi * turns), np.cos(2 * np.pi * turns)], axis=1)
 
 
 def funnel(drawing: Drawing) -> None:
@@ -129,9 +155,7 @@ def funnel(drawing: Drawing) -> None:
             drawing.write(text, 0, category + 0.46, color=ink_on(colour))
         else:
             drawing.write(text, width / 2, category + 0.46, shift=(6, 0), ha="left")
-    drawing.ticks("y", np.arange(count) + 0.46, list(content.categories))
-    axes.tick_params(length=0)
-    axes.set_xticks([])
+    drawing.label_axis("y", np.arange(count) + 0.46, content.categories, ticks=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_xlim(-0.53, 0.53)
@@ -162,7 +186,6 @@ def heat_map(drawing: Drawing) -> None:
             ink = ink_on(to_hex(colours(float(parts[row, column]))))
             drawing.mark(row, column, (column, row, column + 1, row + 1))
             drawing.write(value_label(content, style, row, column), column + 0.5, row + 0.5, color=ink)
-    drawing.name_categories(np.arange(columns) + 0.5)
-    drawing.ticks("y", np.arange(rows) + 0.5, list(content.series))
-    axes.tick_params(length=0)
+    drawing.name_categories(np.arange(columns) + 0.5, ticks=False)
+    drawing.label_axis("y", np.arange(rows) + 0.5, content.series, ticks=False)
     axes.invert_yaxis()

@@ -1,4 +1,4 @@
-"""Glyph outlines of a font file: text as SVG paths, so that nothing looks for a font by its name."""
+"""Glyph outlines of a font file: text as paths, so that nothing looks for a font by its name."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from vary.errors import MissingDependencyError
 __all__ = ["Outlines", "has_bitmaps", "outlines_of"]
 
 _EM = 1000
-_MOVE, _LINE, _QUADRATIC, _CUBIC, _CLOSE = 1, 2, 3, 4, 79
-_POINTS = {_MOVE: 1, _LINE: 1, _QUADRATIC: 2, _CUBIC: 3, _CLOSE: 1}
-_LETTERS = {_MOVE: "M", _LINE: "L", _QUADRATIC: "Q", _CUBIC: "C"}
 
-_Glyph = tuple[NDArray[np.float64], tuple[int, ...], float]
+Points = NDArray[np.float64]
+Codes = NDArray[np.uint8]
+_Glyph = tuple[Points, Codes, float]
 """Points in parts of the em, y upwards; FreeType's code of each; the width."""
 
 
@@ -42,24 +41,17 @@ class Outlines:
         """The width of a text as a part of the em."""
         return sum(self.advance(character) for character in text)
 
-    def path(self, text: str, left: float, baseline: float, size: float) -> str:
-        """The outline of a text as SVG path data, its em `size`, starting at `left` on `baseline`."""
-        pieces: list[str] = []
-        for character in text:
-            points, codes, advance = self._glyph(character)
-            placed = (points * (size, -size) + (left, baseline)).tolist()
-            place = 0
-            while place < len(codes):
-                code = codes[place]
-                count = _POINTS[code]
-                if code == _CLOSE:
-                    pieces.append("Z")
-                else:
-                    numbers = " ".join(f"{x:.2f} {y:.2f}" for x, y in placed[place : place + count])
-                    pieces.append(_LETTERS[code] + numbers)
-                place += count
-            left += advance * size
-        return "".join(pieces)
+    def path(self, text: str, left: float, baseline: float, size: float) -> tuple[Points, Codes]:
+        """The outline of a text as matplotlib's paths have it, its em `size`, from (left, baseline) on.
+
+        Points (N, 2), y downwards, and what is done with each (N,).
+        """
+        glyphs = [self._glyph(character) for character in text]
+        starts = np.cumsum([0.0, *(glyph[2] for glyph in glyphs[:-1])]) * size + left
+        points = [
+            glyph[0] * (size, -size) + (start, baseline) for glyph, start in zip(glyphs, starts, strict=True)
+        ]
+        return np.concatenate(points), np.concatenate([glyph[1] for glyph in glyphs])
 
     def _glyph(self, character: str) -> _Glyph:
         known = self._glyphs.get(character)
@@ -70,7 +62,7 @@ class Outlines:
             glyph = self._font.load_glyph(index, flags=LoadFlags.NO_HINTING)
             points, codes = self._font.get_path()
             scaled = np.asarray(points, dtype=np.float64).reshape(-1, 2) / _EM
-            known = (scaled, tuple(int(code) for code in codes), glyph.horiAdvance / 64 / _EM)
+            known = (scaled, np.asarray(codes, dtype=np.uint8), glyph.horiAdvance / 64 / _EM)
             self._glyphs[character] = known
         return known
 

@@ -1,4 +1,4 @@
-"""From ECharts' SVG to pixels: text becomes outlines of the chart's own font, then typst draws the picture.
+"""From ECharts' SVG to pixels: matplotlib's Agg paints it, texts as outlines of the chart's own font.
 
 ECharts writes every text as a `text` element with a size, an anchor and a transformation, and marks the
 elements that stand for data with their series and number.  Both are read off here, so boxes are exact.
@@ -10,48 +10,52 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-import cv2
 import numpy as np
+from fontTools.pens.basePen import BasePen
+from fontTools.svgLib.path import parse_path
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.colors import to_rgba
+from matplotlib.path import Path
+from matplotlib.transforms import Affine2D, Bbox
 from numpy.typing import NDArray
 
-from vary.datagen.chart.crowding import PaintedText
+from vary.datagen.chart.crowding import PaintedText, line_quad
 from vary.datagen.chart.outlines import Outlines
-from vary.errors import DataError, MissingDependencyError
+from vary.errors import DataError
 
-__all__ = ["DrawnMark", "outlined", "rasterised"]
+__all__ = ["DrawnMark", "painted_svg"]
 
-_NAMESPACE = "http://www.w3.org/2000/svg"
-_MIDDLE, _ASCENT, _DESCENT = 0.36, 0.88, 0.22
-"""Of the em, above the baseline: the line's middle; above and below it: how far letters reach."""
+_MIDDLE = 0.36
+"""Of the em: how far the middle of a line is above its baseline."""
+_POINTS_AN_INCH = 72
+"""At as many px an inch Agg's points are px."""
 _NUMBERS = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?")
 _TRANSFORM = re.compile(r"(\w+)\s*\(([^)]*)\)")
 _SIZE = re.compile(r"font-size:\s*([\d.]+)px")
 _ANCHORS = {"start": 0.0, "middle": 0.5, "end": 1.0}
-_PAINT = (
-    "fill",
-    "fill-opacity",
-    "stroke",
-    "stroke-width",
-    "paint-order",
-    "stroke-miterlimit",
-    "stroke-linejoin",
-)
+_CAPS = {"butt": "butt", "round": "round", "square": "projecting"}
 
 Matrix = NDArray[np.float64]
+Edges = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnMark:
-    """An element that stands for a datum: its series, its number, and left, top, right, bottom in px."""
+    """An element that stands for a datum: its series, its number, and where it is in px."""
 
     series: int
     number: int
-    edges: tuple[float, float, float, float]
+    edges: Edges
 
 
-def outlined(svg: str, outlines: Outlines) -> tuple[str, tuple[PaintedText, ...], tuple[DrawnMark, ...]]:
-    """The SVG without text elements and styles, its texts, and the marks of its data.
+def painted_svg(
+    svg: str, outlines: Outlines, width: int, height: int
+) -> tuple[NDArray[np.uint8], tuple[PaintedText, ...], tuple[DrawnMark, ...]]:
+    """The pixels of an SVG, uint8 (height, width, 3), its texts, and the marks of its data.
 
     Raises:
         DataError: if it is not the SVG that ECharts writes.
@@ -60,88 +64,145 @@ def outlined(svg: str, outlines: Outlines) -> tuple[str, tuple[PaintedText, ...]
         root = ET.fromstring(svg)
     except ET.ParseError as error:
         raise DataError(f"ECharts wrote no readable SVG: {error}") from error
-    ET.register_namespace("", _NAMESPACE)
-    texts: list[PaintedText] = []
-    marks: list[DrawnMark] = []
-    _walk(root, np.eye(3), outlines, texts, marks)
-    return ET.tostring(root, encoding="unicode"), tuple(texts), tuple(marks)
+    painter = _Painter(root, outlines, width, height)
+    painter.paint(root, np.eye(3), None)
+    image = np.asarray(painter.renderer.buffer_rgba())[..., :3].copy()
+    return image, tuple(painter.texts), tuple(painter.marks)
 
 
-def _walk(
-    parent: ET.Element, matrix: Matrix, outlines: Outlines, texts: list[PaintedText], marks: list[DrawnMark]
-) -> None:
-    for place, element in enumerate(list(parent)):
-        name = element.tag.rpartition("}")[2]
-        own = matrix @ _transform(element.get("transform", ""))
-        if name == "style":
-            parent.remove(element)
-        elif name == "text":
-            path, text = _text(element, own, outlines)
-            parent[place] = path
-            if text is not None:
-                texts.append(text)
-        else:
-            mark = _mark(element, own) if name in ("path", "polyline") else None
-            if mark is not None:
-                marks.append(mark)
-            _walk(element, own, outlines, texts, marks)
+class _Painter:
+    """Paints the elements of an SVG one after the other and notes its texts and marks."""
+
+    def __init__(self, root: ET.Element, outlines: Outlines, width: int, height: int) -> None:
+        self.renderer = RendererAgg(width, height, _POINTS_AN_INCH)
+        self.texts: list[PaintedText] = []
+        self.marks: list[DrawnMark] = []
+        self._outlines = outlines
+        self._upwards: Matrix = np.array([[1, 0, 0], [0, -1, height], [0, 0, 1]])
+        clips = (element for element in root.iter() if _name(element) == "clipPath")
+        self._clips = {f"url(#{clip.get('id')})": _shape(clip[0].get("d", ""))[1] for clip in clips}
+
+    def paint(self, parent: ET.Element, matrix: Matrix, clip: Bbox | None) -> None:
+        """Paint what is in an element, its own transformation included in `matrix`, within `clip`."""
+        for element in parent:
+            name, own = _name(element), matrix @ _transform(element.get("transform", ""))
+            if name == "g":
+                bounds = self._clips.get(element.get("clip-path", ""))
+                inner = bounds and Bbox(_moved(_corners(bounds), self._upwards @ own)[[0, 2]])
+                self.paint(element, own, inner or clip)
+            elif name == "text":
+                self._paint_text(element, own, clip)
+            elif name == "path":
+                shape, bounds = _shape(element.get("d", ""))
+                self._paint_shape(element, shape, own, clip)
+                self._note_mark(element, bounds, own)
+            elif name in ("polygon", "polyline"):
+                points = _numbers(element.get("points", "")).reshape(-1, 2)
+                ends = points[:1] if name == "polygon" else points[:0]
+                self._paint_shape(element, Path(np.concatenate([points, ends])), own, clip)
+            elif name == "rect":
+                x, y, width, height = (float(element.get(side, 0)) for side in ("x", "y", "width", "height"))
+                self._paint_shape(element, Path(_corners((x, y, x + width, y + height))), own, clip)
+            elif name not in ("style", "defs"):  # of styles there are those of a mouse
+                raise DataError(f"ECharts wrote an element that is not known here: {name}")
+
+    def _paint_text(self, element: ET.Element, matrix: Matrix, clip: Bbox | None) -> None:
+        content = "".join(element.itertext())
+        found = _SIZE.search(element.get("style", ""))
+        if found is None:
+            raise DataError(f"ECharts wrote a text without a size: {content!r}")
+        size = float(found[1])
+        width = self._outlines.width(content) * size
+        left = float(element.get("x", 0)) - _ANCHORS[element.get("text-anchor", "start")] * width
+        baseline = float(element.get("y", 0))
+        if element.get("dominant-baseline") == "central":
+            baseline += _MIDDLE * size
+        if content.strip():
+            points, codes = self._outlines.path(content, left, baseline, size)
+            self._paint_shape(element, Path(points, codes), matrix, clip)
+            self.texts.append(PaintedText(content, _moved(line_quad(left, baseline, width, size), matrix)))
+
+    def _paint_shape(self, element: ET.Element, shape: Path, matrix: Matrix, clip: Bbox | None) -> None:
+        fill, stroke = _colour(element, "fill", "#000"), _colour(element, "stroke", "none")
+        pen: Any = self.renderer.new_gc()
+        pen.set_snap(False)  # boxes are where lines are drawn
+        pen.set_clip_rectangle(clip)
+        pen.set_linewidth(0)
+        if stroke is not None:
+            scale = math.sqrt(abs(float(np.linalg.det(matrix[:2, :2]))))
+            pen.set_linewidth(scale * float(element.get("stroke-width", 1)))
+            pen.set_foreground(stroke, isRGBA=True)
+            pen.set_capstyle(_CAPS[element.get("stroke-linecap", "butt")])
+            pen.set_joinstyle(element.get("stroke-linejoin", "miter"))
+            dashes = (scale * _numbers(element.get("stroke-dasharray", ""))).tolist()
+            if dashes:
+                pen.set_dashes(0, dashes * (1 + len(dashes) % 2))
+        self.renderer.draw_path(pen, shape, Affine2D(self._upwards @ matrix), fill)
+
+    def _note_mark(self, element: ET.Element, bounds: Edges, matrix: Matrix) -> None:
+        if element.get("ecmeta_ssr_type") != "chart" or element.get("ecmeta_data_index") is None:
+            return
+        series, number = (int(element.get(f"ecmeta_{what}_index", 0)) for what in ("series", "data"))
+        self.marks.append(DrawnMark(series, number, _edges(_moved(_corners(bounds), matrix))))
 
 
-def _text(element: ET.Element, matrix: Matrix, outlines: Outlines) -> tuple[ET.Element, PaintedText | None]:
-    """A text element as a path, and what it says and where."""
-    content = "".join(element.itertext())
-    found = _SIZE.search(element.get("style", ""))
-    if found is None:
-        raise DataError(f"ECharts wrote a text without a size: {content!r}")
-    size = float(found[1])
-    width = outlines.width(content) * size
-    left = float(element.get("x", 0)) - _ANCHORS[element.get("text-anchor", "start")] * width
-    baseline = float(element.get("y", 0))
-    if element.get("dominant-baseline") == "central":
-        baseline += _MIDDLE * size
-    path = ET.Element(f"{{{_NAMESPACE}}}path", {"d": outlines.path(content, left, baseline, size)})
-    for name in ("transform", *_PAINT):
-        value = element.get(name)
-        if value is not None:
-            path.set(name, value)
-    if not content.strip():
-        return path, None
-    top, bottom = baseline - _ASCENT * size, baseline + _DESCENT * size
-    corners = [(left, top), (left + width, top), (left + width, bottom), (left, bottom)]
-    return path, PaintedText(content, _moved(corners, matrix))
+def _name(element: ET.Element) -> str:
+    return element.tag.rpartition("}")[2]
 
 
-def _mark(element: ET.Element, matrix: Matrix) -> DrawnMark | None:
-    if element.get("ecmeta_ssr_type") != "chart" or element.get("ecmeta_data_index") is None:
+def _colour(element: ET.Element, name: str, default: str) -> tuple[float, ...] | None:
+    """Red, green, blue and opacity, 0 to 1, of an element's fill or stroke; None if it has none."""
+    text, opacity = element.get(name, default), float(element.get(f"{name}-opacity", 1))
+    if text == "none":
         return None
-    bounds = _bounds(element.get("d", ""))
-    if bounds is None:
-        return None
-    left, top, right, bottom = bounds
-    corners = _moved([(left, top), (right, top), (right, bottom), (left, bottom)], matrix)
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    edges = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
-    return DrawnMark(
-        int(element.get("ecmeta_series_index", 0)), int(element.get("ecmeta_data_index", 0)), edges
-    )
+    if text.startswith("rgb"):
+        return (*(_numbers(text)[:3] / 255).tolist(), opacity)
+    return to_rgba(text, opacity)
 
 
-def _bounds(data: str) -> tuple[float, float, float, float] | None:
-    """What a path reaches, curves and arcs included."""
-    from fontTools.pens.boundsPen import BoundsPen
-    from fontTools.svgLib.path import parse_path
+class _PathPen(BasePen):
+    """Collects a path as matplotlib has it: points and what is done with each."""
 
-    pen = BoundsPen(None)
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.points: list[tuple[float, float]] = []
+        self.codes: list[int] = []
+
+    def _add(self, code: Any, *points: tuple[float, float]) -> None:
+        self.points += points
+        self.codes += [code] * len(points)
+
+    def _moveTo(self, pt: tuple[float, float]) -> None:
+        self._add(Path.MOVETO, pt)
+
+    def _lineTo(self, pt: tuple[float, float]) -> None:
+        self._add(Path.LINETO, pt)
+
+    def _curveToOne(self, pt1: Any, pt2: Any, pt3: Any) -> None:
+        self._add(Path.CURVE4, pt1, pt2, pt3)
+
+    def _closePath(self) -> None:
+        self._add(Path.CLOSEPOLY, (0.0, 0.0))
+
+
+@lru_cache(maxsize=1024)
+def _shape(data: str) -> tuple[Path, Edges]:
+    """A path, and left, top, right, bottom of what it reaches; symbols are alike on many charts."""
+    pen = _PathPen()
     parse_path(data, pen)
-    return pen.bounds
+    path = Path(np.array(pen.points).reshape(-1, 2), pen.codes)
+    return path, _edges(path.get_extents().get_points())
+
+
+def _numbers(text: str) -> NDArray[np.float64]:
+    return np.array(_NUMBERS.findall(text), dtype=np.float64)
 
 
 def _transform(text: str) -> Matrix:
     """The matrix of a `transform` attribute."""
     matrix: Matrix = np.eye(3)
     for name, arguments in _TRANSFORM.findall(text):
-        numbers = [float(number) for number in _NUMBERS.findall(arguments)]
-        matrix = matrix @ _single(name, numbers)
+        matrix = matrix @ _single(name, _numbers(arguments).tolist())
     return matrix
 
 
@@ -161,36 +222,17 @@ def _single(name: str, numbers: list[float]) -> Matrix:
     raise DataError(f"ECharts wrote a transformation that is not known here: {name}({numbers})")
 
 
-def _moved(points: list[tuple[float, float]], matrix: Matrix) -> NDArray[np.float64]:
-    corners = np.array([(x, y, 1.0) for x, y in points])
-    return np.asarray((corners @ matrix.T)[:, :2])
+def _corners(edges: Edges) -> NDArray[np.float64]:
+    """The corners (4, 2) of a rectangle."""
+    left, top, right, bottom = edges
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
-def rasterised(svg: str, width: int, height: int) -> NDArray[np.uint8]:
-    """The pixels of an SVG of `width` x `height` px: uint8 (height, width, 3).
+def _edges(points: NDArray[np.float64]) -> Edges:
+    """The rectangle around points (N, 2)."""
+    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return left, top, right, bottom
 
-    Raises:
-        DataError: if typst cannot draw it.
-        MissingDependencyError: without typst.
-    """
-    try:
-        import typst
-    except ImportError as error:
-        raise MissingDependencyError("charts of ECharts need typst: pip install 'vary-toy[synth]'") from error
-    # A point is a px at 72 px an inch; the picture travels as an input of the document.
-    source = (
-        f"#set page(width: {width}pt, height: {height}pt, margin: 0pt)\n"
-        f'#image(bytes(sys.inputs.svg), format: "svg", width: {width}pt, height: {height}pt)'
-    )
-    fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=False)
-    try:
-        data = typst.compile(
-            source.encode(), format="png", ppi=72.0, font_paths=fonts, sys_inputs={"svg": svg}
-        )
-    except RuntimeError as error:
-        raise DataError(f"typst cannot draw a chart of ECharts: {error}") from error
-    assert isinstance(data, bytes)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None or image.shape[:2] != (height, width):
-        raise DataError(f"typst drew no picture of {width} x {height} px")
-    return np.ascontiguousarray(image[..., ::-1])
+
+def _moved(points: NDArray[np.float64], matrix: Matrix) -> NDArray[np.float64]:
+    return np.asarray(points @ matrix[:2, :2].T + matrix[:2, 2])

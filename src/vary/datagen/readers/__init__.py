@@ -3,8 +3,9 @@
 The way of the data::
 
     records.py         a large JSON file: where each record stands, one at a time as values
-      -> conversations.py, object_table.py    what is wrong with a record, and what it says
+      -> problems.py, conversations.py, object_table.py    what is wrong with a record, and what it says
       -> pictures.py   its image, looked up in one folder
+      -> base.py       what the readers share
       -> llava.py, questions.py, dialogues.py, captions.py, objects.py, refcoco.py    samples
     formats.py         the formats by name;  checks.py    every problem of a file
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 from vary.datagen.readers.captions import CaptionConfig, CocoCaptionReader
 from vary.datagen.readers.dialogues import AlpacaReader, DialogueConfig, SharegptReader
 from vary.datagen.readers.llava import LlavaConfig, LlavaReader
-from vary.datagen.readers.objects import CocoReader, DetectionConfig, OpenImagesReader
+from vary.datagen.readers.objects import CocoReader, DetectionConfig, OpenImagesConfig, OpenImagesReader
 from vary.datagen.readers.questions import ChartqaReader, DocvqaReader, QuestionConfig
 from vary.datagen.readers.records import RecordFault
 from vary.datagen.readers.refcoco import RefcocoConfig, RefcocoReader
@@ -33,6 +34,7 @@ __all__ = [
     "DocvqaReader",
     "LlavaConfig",
     "LlavaReader",
+    "OpenImagesConfig",
     "OpenImagesReader",
     "QuestionConfig",
     "RecordFault",

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vary.datagen.prompts import draw_prompt
-from vary.datagen.provenance import file_records, settings_record
-from vary.datagen.readers.base import UNKNOWN_LICENCE, asked_language, open_picture, rng_of
-from vary.datagen.readers.conversations import Problem, kind_of
-from vary.datagen.readers.pictures import ImageFolder
-from vary.datagen.readers.questions import text_problems
+from vary.datagen.readers.base import ReaderConfig, RecordReader, asked_language, images_of
+from vary.datagen.readers.problems import Problem, id_problems, is_id, of_object, text_problems
 from vary.datagen.readers.records import RecordFile, iterate_records
 from vary.datagen.sample import Draw, Record, Sample
 from vary.datagen.scripts import language_of
@@ -27,48 +22,32 @@ __all__ = ["CaptionConfig", "CocoCaptionReader", "caption_image_problems", "capt
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptionConfig:
-    """What is read of a COCO captions file.
+class CaptionConfig(ReaderConfig):
+    """What is read of a COCO captions file, an object of `images` and of `annotations` with `image_id` and
+    `caption`.
 
     Attributes:
-        file: an object of `images` and `annotations`, which have `image_id` and `caption`.
         image_folder: the images' names are relative to it.
         every_caption: a sample for each caption of an image; else one of them, drawn.
-        licence: of images and captions.
-        split: recorded.
-        seed: of the wordings, and of the caption that is drawn.
     """
 
-    file: str
     image_folder: str
     every_caption: bool = False
-    licence: str = UNKNOWN_LICENCE
-    split: str = "train"
-    seed: int = 0
 
 
-class CocoCaptionReader:
+class CocoCaptionReader(RecordReader[CaptionConfig]):
     """Index in, the captions of one image out."""
 
     name = "coco-captions"
+    key = "images"
 
     def __init__(self, config: CaptionConfig) -> None:
         """Raises `DataError` if the file is no captions file."""
-        self.config = config
-        self.records = RecordFile.open(config.file, "images")
+        super().__init__(config)
         self.captions = RecordFile.open(config.file, "annotations")
         self._image_ids, self._of = _ids(config.file)
         self._order = np.argsort(self._of, kind="stable")
-        self.images = ImageFolder(Path(config.image_folder))
-
-    @property
-    def length(self) -> int:
-        """How many images there are."""
-        return len(self.records)
-
-    def source_of(self, index: int) -> str:
-        """`file#image record`, as samples name their source."""
-        return f"{self.records.path.name}#{index}"
+        self.images = images_of(config.image_folder, config.file)
 
     def draw(self, index: int) -> Draw:
         """A caption of image `index`, from 0, or all of them.
@@ -76,14 +55,12 @@ class CocoCaptionReader:
         Raises:
             RecordFault: if the record, one of its captions or the image is missing or broken.
         """
-        record = self.records.read(index)
-        for problem in caption_image_problems(record):
-            raise self.records.fault(index, problem.path, problem.reason)
+        record = self._sound(index, caption_image_problems)
         texts = self._texts(record["id"])
         if not texts:
             return Draw((), dropped=Counter({"images without captions": 1}))
-        picture = open_picture(self.records, index, "$.file_name", self.images, record["file_name"])
-        rng = rng_of(self.config.seed, self.config.split, index)
+        picture = self._picture(index, "$.file_name", record["file_name"])
+        rng = self._rng(index)
         chosen = texts if self.config.every_caption else [texts[int(rng.integers(len(texts)))]]
         samples = []
         for text in chosen:
@@ -115,42 +92,24 @@ class CocoCaptionReader:
             texts.append(" ".join(record["caption"].split()))
         return texts
 
-    @cached_property
-    def _files(self) -> list[dict[str, str]]:
-        return file_records([self.config.file])
-
-    def describe(self) -> Record:
-        """The file with its hash, the settings, and captions that belong to no image."""
-        return {
-            "format": self.name,
-            "files": self._files,
-            "records": self.length,
-            "captions": len(self.captions),
-            "captions_without_image": int(np.sum(~np.isin(self._of, self._image_ids))),
-            "settings": settings_record(self.config, leave_out=("file", "image_folder")),
-            "split": self.config.split,
-            "seed": self.config.seed,
-        }
+    def _counts(self) -> Record:
+        """Captions, and those that belong to no image."""
+        strays = int(np.sum(~np.isin(self._of, self._image_ids)))
+        return {"captions": len(self.captions), "captions_without_image": strays}
 
 
-def caption_image_problems(record: Any) -> Iterator[Problem]:
+@of_object
+def caption_image_problems(record: dict[str, Any]) -> Iterator[Problem]:
     """Everything that is wrong with a record of `images`."""
-    if not isinstance(record, dict):
-        yield Problem("$", f"expected an object, found {kind_of(record)}")
-        return
-    if not isinstance(record.get("id"), int):
-        yield Problem("$.id", "expected a whole number")
-    yield from text_problems(record, ("file_name",))
+    yield from id_problems(record, "id")
+    yield from text_problems(record, "file_name")
 
 
-def caption_problems(record: Any) -> Iterator[Problem]:
+@of_object
+def caption_problems(record: dict[str, Any]) -> Iterator[Problem]:
     """Everything that is wrong with a record of `annotations`."""
-    if not isinstance(record, dict):
-        yield Problem("$", f"expected an object, found {kind_of(record)}")
-        return
-    if not isinstance(record.get("image_id"), int):
-        yield Problem("$.image_id", "expected a whole number")
-    yield from text_problems(record, ("caption",))
+    yield from id_problems(record, "image_id")
+    yield from text_problems(record, "caption")
 
 
 def _ids(path: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -161,6 +120,5 @@ def _ids(path: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if span.key not in found:
             raise DataError(f"{path}: an array of records, expected an object with images and annotations")
         value = record.get(name) if isinstance(record, dict) else None
-        known = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-        found[span.key].append(int(value) if known and value is not None else -1)
+        found[span.key].append(value if is_id(value) else -1)
     return np.array(found["images"], dtype=np.int64), np.array(found["annotations"], dtype=np.int64)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vary.datagen.readers.captions import caption_image_problems, caption_problems
-from vary.datagen.readers.conversations import Problem, conversation_problems
+from vary.datagen.readers.conversations import conversation_problems
 from vary.datagen.readers.dialogues import alpaca_problems, sharegpt_problems
 from vary.datagen.readers.object_table import ObjectTable, load_coco
-from vary.datagen.readers.objects import boxes_on, outside
+from vary.datagen.readers.objects import boxes_on, outside, picture_of
 from vary.datagen.readers.openimages import load_openimages
 from vary.datagen.readers.pictures import ImageFolder
+from vary.datagen.readers.problems import Check, Problem
 from vary.datagen.readers.questions import chartqa_problems, docvqa_problems
 from vary.datagen.readers.records import RecordFault, iterate_records
 from vary.datagen.readers.refcoco import refcoco_problems
@@ -21,9 +22,7 @@ from vary.errors import DataError, InputError
 
 __all__ = ["FileCheck"]
 
-_Problems = Callable[[Any], Iterator[Problem]]
-
-_RECORD_CHECKS: Mapping[str, Mapping[str, _Problems]] = {
+_RECORD_CHECKS: Mapping[str, Mapping[str, Check]] = {
     "llava": {"": conversation_problems},
     "docvqa": {"data": docvqa_problems},
     "chartqa": {"": chartqa_problems},
@@ -85,7 +84,7 @@ class FileCheck:
         if not self.records:
             raise DataError(f"{self.path}: no records")
 
-    def _problems(self, record: Any, check: _Problems, known: ObjectTable | None) -> list[Problem]:
+    def _problems(self, record: Any, check: Check, known: ObjectTable | None) -> list[Problem]:
         if isinstance(record, RecordFault):
             return [Problem(record.path, record.reason)]
         return list(check(record)) or [*self._image_problems(record), *_unknown_ids(record, known)]
@@ -139,11 +138,7 @@ class FileCheck:
     def _picture_faults(self, table: ObjectTable, image: int) -> Iterator[RecordFault]:
         assert self.image_folder is not None
         try:
-            picture = ImageFolder(self.image_folder).open(table.names[image])
-        except InputError as error:
-            yield table.image_fault(image, str(error), "$.file_name")
-            return
-        try:
+            picture = picture_of(table, image, ImageFolder(self.image_folder))
             boxes_on(table, image, [row for row in table.rows(image) if not table.groups[row]], picture)
         except RecordFault as fault:
             yield fault

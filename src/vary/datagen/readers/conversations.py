@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["IMAGE_MARK", "MOST_TURNS", "Conversation", "Problem", "conversation_of", "conversation_problems"]
+from vary.datagen.readers.problems import Problem, kind_of, of_object
+
+__all__ = [
+    "IMAGE_MARK",
+    "MOST_TURNS",
+    "Conversation",
+    "conversation_of",
+    "conversation_problems",
+    "dialogue_of",
+]
 
 IMAGE_MARK = "<image>"
 """Where the image stands in a question."""
@@ -24,15 +33,6 @@ _OTHER_NAMES = {
     "system": _SYSTEM,
 }
 """Who speaks, in the files that call themselves ShareGPT."""
-_KINDS = {dict: "an object", list: "an array", str: "a text", bool: "true or false", type(None): "null"}
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong in a record: where (a JSON path, `$` is the record) and what."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,9 @@ class Conversation:
     image_place: str = ""
 
 
-def kind_of(value: object) -> str:
-    """What a JSON value is, in words."""
-    return _KINDS.get(type(value), "a number")
-
-
-def conversation_problems(record: Any) -> Iterator[Problem]:
+@of_object
+def conversation_problems(record: dict[str, Any]) -> Iterator[Problem]:
     """Everything that is wrong with a LLaVA record; nothing for a good one."""
-    if not isinstance(record, dict):
-        yield Problem("$", f"expected an object, found {kind_of(record)}")
-        return
     image = record.get("image")
     if isinstance(image, list):
         yield Problem("$.image", f"{len(image)} images; a record has one image, or none")

@@ -5,40 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from vary.datagen.provenance import file_records, settings_record
-from vary.datagen.readers.base import UNKNOWN_LICENCE
-from vary.datagen.readers.conversations import Problem, dialogue_of, kind_of
-from vary.datagen.readers.questions import text_problems
-from vary.datagen.readers.records import RecordFile
-from vary.datagen.sample import Draw, Record, Sample
+from vary.datagen.readers.base import ReaderConfig, RecordReader
+from vary.datagen.readers.conversations import dialogue_of
+from vary.datagen.readers.problems import Problem, kind_of, of_object, text_problems
+from vary.datagen.sample import Draw, Sample
 from vary.datagen.scripts import language_of
 
 __all__ = ["AlpacaReader", "DialogueConfig", "SharegptReader", "alpaca_problems", "sharegpt_problems"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DialogueConfig:
-    """What is read of a file of text-only conversations.
+class DialogueConfig(ReaderConfig):
+    """What is read of a file of text-only conversations, a JSON array or JSON lines; nothing is drawn.
 
     Attributes:
-        file: JSON array or JSON lines.
         languages: of `en`, `zh`, `mixed` and `other`, what to keep; None keeps all.  By script, so `en` is
             everything in Latin letters.
         max_characters: longer conversations are left out and counted; None keeps all.
-        licence: of the texts.
-        split: recorded.
-        seed: recorded; nothing is drawn.
     """
 
-    file: str
     languages: tuple[str, ...] | None = None
     max_characters: int | None = None
-    licence: str = UNKNOWN_LICENCE
-    split: str = "train"
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +37,8 @@ class _Dialogue:
     mended: tuple[str, ...]
 
 
-class _DialogueReader:
+class _DialogueReader(RecordReader[DialogueConfig]):
     """Index in, one conversation out."""
-
-    name: str
-
-    def __init__(self, config: DialogueConfig) -> None:
-        """Raises `DataError` if the file cannot be read or has no records."""
-        self.config = config
-        self.records = RecordFile.open(config.file)
-
-    @property
-    def length(self) -> int:
-        """How many records there are."""
-        return len(self.records)
-
-    def source_of(self, index: int) -> str:
-        """`file#record`, as samples name their source."""
-        return f"{self.records.path.name}#{index}"
 
     def _dialogue(self, index: int) -> _Dialogue:
         raise NotImplementedError
@@ -94,21 +67,6 @@ class _DialogueReader:
         )
         return Draw((sample,), counts)
 
-    @cached_property
-    def _files(self) -> list[dict[str, str]]:
-        return file_records([self.config.file])
-
-    def describe(self) -> Record:
-        """The file with its hash, and the settings."""
-        return {
-            "format": self.name,
-            "files": self._files,
-            "records": self.length,
-            "settings": settings_record(self.config, leave_out=("file",)),
-            "split": self.config.split,
-            "seed": self.config.seed,
-        }
-
 
 class SharegptReader(_DialogueReader):
     """ShareGPT: `conversations` of `from` and `value`, or `messages` of `role` and `content`."""
@@ -128,9 +86,7 @@ class AlpacaReader(_DialogueReader):
     name = "alpaca"
 
     def _dialogue(self, index: int) -> _Dialogue:
-        record = self.records.read(index)
-        for problem in alpaca_problems(record):
-            raise self.records.fault(index, problem.path, problem.reason)
+        record = self._sound(index, alpaca_problems)
         given = record.get("input") or ""
         prompt = record["instruction"] + (f"\n\n{given}" if given.strip() else "")
         return _Dialogue(((prompt, record["output"]),), None, ())
@@ -141,12 +97,10 @@ def sharegpt_problems(record: Any) -> Iterator[Problem]:
     yield from dialogue_of(record)[1]
 
 
-def alpaca_problems(record: Any) -> Iterator[Problem]:
+@of_object
+def alpaca_problems(record: dict[str, Any]) -> Iterator[Problem]:
     """Everything that is wrong with an Alpaca record."""
-    if not isinstance(record, dict):
-        yield Problem("$", f"expected an object, found {kind_of(record)}")
-        return
-    yield from text_problems(record, ("instruction", "output"))
+    yield from text_problems(record, "instruction", "output")
     given = record.get("input")
     if given is not None and not isinstance(given, str):
         yield Problem("$.input", f"expected a text or nothing, found {kind_of(given)}")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, fields
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from vary.datagen.readers.base import Reader, ReaderConfig
 from vary.datagen.readers.captions import CaptionConfig, CocoCaptionReader
 from vary.datagen.readers.dialogues import AlpacaReader, DialogueConfig, SharegptReader
 from vary.datagen.readers.llava import LlavaConfig, LlavaReader
-from vary.datagen.readers.objects import CocoReader, DetectionConfig, OpenImagesReader
+from vary.datagen.readers.objects import CocoReader, DetectionConfig, OpenImagesConfig, OpenImagesReader
 from vary.datagen.readers.questions import ChartqaReader, DocvqaReader, QuestionConfig
 from vary.datagen.readers.records import iterate_records
 from vary.datagen.readers.refcoco import RefcocoConfig, RefcocoReader, refuse_pickle
@@ -31,94 +32,61 @@ class Format:
     """A format of annotation files.
 
     Attributes:
-        name: as `--format` has it.
         description: what its files hold.
-        options: the fields of its configuration that a user may set, besides those that all have; those that
-            it cannot do without are in `needed`.
-        make: the reader of a configuration's fields.
+        reader_class, config_class: its reader, and what that takes.
     """
 
-    name: str
     description: str
-    make: Callable[..., Engine]
-    options: frozenset[str] = frozenset()
-    needed: frozenset[str] = frozenset()
+    reader_class: type[Reader[Any]]
+    config_class: type[ReaderConfig]
 
-    def reader(self, **fields: Any) -> Engine:
+    @property
+    def name(self) -> str:
+        """As `--format` has it."""
+        return self.reader_class.name
+
+    @property
+    def options(self) -> frozenset[str]:
+        """The fields of its configuration besides those that all formats have."""
+        return frozenset(field.name for field in self._own_fields())
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Those of `options` that it cannot do without."""
+        return frozenset(field.name for field in self._own_fields() if field.default is MISSING)
+
+    def _own_fields(self) -> list[Field[Any]]:
+        common = {field.name for field in fields(ReaderConfig)}
+        return [field for field in fields(self.config_class) if field.name not in common]
+
+    def reader(self, **given: Any) -> Engine:
         """The reader with these fields of its configuration; None stands for a field's default.
 
         Raises:
             DataError: for a field that the format has not, or lacks; and as the reader.
         """
-        given = {name: value for name, value in fields.items() if value is not None}
-        unknown = sorted(given.keys() - self.options - {"file", "licence", "split", "seed"})
+        given = {name: value for name, value in given.items() if value is not None}
+        unknown = sorted(given.keys() - {field.name for field in fields(self.config_class)})
         if unknown:
             raise DataError(f"format {self.name} has no {', '.join(unknown)}; leave it out")
         missing = sorted(self.needed - given.keys())
         if missing:
             raise DataError(f"format {self.name} needs {', '.join(missing)}")
-        return self.make(**given)
+        return self.reader_class(self.config_class(**given))
 
 
 _FORMATS = (
+    Format("conversations about an image, or of text alone (LLaVA)", LlavaReader, LlavaConfig),
+    Format("objects with boxes (COCO instances, Objects365)", CocoReader, DetectionConfig),
+    Format("objects with boxes, as CSV (OpenImages)", OpenImagesReader, OpenImagesConfig),
     Format(
-        "llava",
-        "conversations about an image, or of text alone (LLaVA)",
-        lambda **fields: LlavaReader(LlavaConfig(**fields)),
-        options=frozenset({"image_folder", "languages", "captions"}),
+        "expressions that mean an object (RefCOCO, RefCOCO+, RefCOCOg, as JSON)", RefcocoReader, RefcocoConfig
     ),
-    Format(
-        "coco",
-        "objects with boxes (COCO instances, Objects365)",
-        lambda **fields: CocoReader(DetectionConfig(**fields)),
-        options=frozenset({"image_folder", "languages"}),
-        needed=frozenset({"image_folder"}),
-    ),
-    Format(
-        "openimages",
-        "objects with boxes, as CSV (OpenImages)",
-        lambda **fields: OpenImagesReader(DetectionConfig(**fields)),
-        options=frozenset({"image_folder", "languages", "classes"}),
-        needed=frozenset({"image_folder", "classes"}),
-    ),
-    Format(
-        "refcoco",
-        "expressions that mean an object (RefCOCO, RefCOCO+, RefCOCOg, as JSON)",
-        lambda **fields: RefcocoReader(RefcocoConfig(**fields)),
-        options=frozenset({"image_folder", "instances"}),
-        needed=frozenset({"image_folder", "instances"}),
-    ),
-    Format(
-        "coco-captions",
-        "sentences about an image (COCO captions)",
-        lambda **fields: CocoCaptionReader(CaptionConfig(**fields)),
-        options=frozenset({"image_folder", "every_caption"}),
-        needed=frozenset({"image_folder"}),
-    ),
-    Format(
-        "docvqa",
-        "questions about document pages (DocVQA)",
-        lambda **fields: DocvqaReader(QuestionConfig(**fields)),
-        options=frozenset({"image_folder"}),
-    ),
-    Format(
-        "chartqa",
-        "questions about charts (ChartQA, human or augmented)",
-        lambda **fields: ChartqaReader(QuestionConfig(**fields)),
-        options=frozenset({"image_folder"}),
-    ),
-    Format(
-        "sharegpt",
-        "conversations of text alone (ShareGPT, OpenAI messages)",
-        lambda **fields: SharegptReader(DialogueConfig(**fields)),
-        options=frozenset({"languages", "max_characters"}),
-    ),
-    Format(
-        "alpaca",
-        "instructions of text alone (Alpaca)",
-        lambda **fields: AlpacaReader(DialogueConfig(**fields)),
-        options=frozenset({"languages", "max_characters"}),
-    ),
+    Format("sentences about an image (COCO captions)", CocoCaptionReader, CaptionConfig),
+    Format("questions about document pages (DocVQA)", DocvqaReader, QuestionConfig),
+    Format("questions about charts (ChartQA, human or augmented)", ChartqaReader, QuestionConfig),
+    Format("conversations of text alone (ShareGPT, OpenAI messages)", SharegptReader, DialogueConfig),
+    Format("instructions of text alone (Alpaca)", AlpacaReader, DialogueConfig),
 )
 
 FORMATS: Mapping[str, Format] = MappingProxyType({format.name: format for format in _FORMATS})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vary.datagen.readers.conversations import Problem, kind_of
+from vary.datagen.readers.problems import (
+    Check,
+    Problem,
+    found_in,
+    id_problems,
+    is_id,
+    of_object,
+    text_problems,
+)
 from vary.datagen.readers.records import RecordFault, Span, iterate_records
 from vary.errors import DataError
 
@@ -223,7 +231,7 @@ def load_coco(path: str | Path) -> ObjectTable:
             problem = RecordFault(Path(path).name, span.number, span.line, problem.path, problem.reason)
         if problem is not None:
             key = value.get("image_id") if isinstance(value, dict) and span.key == "annotations" else None
-            builder.add_fault(key if _is_id(key) else None, problem)
+            builder.add_fault(key if is_id(key) else None, problem)
     missing = [key for key in _KEYS if not seen[key]]
     if missing:
         raise DataError(f"{path}: no {' and no '.join(missing)}; expected COCO's {', '.join(_KEYS)}")
@@ -232,64 +240,58 @@ def load_coco(path: str | Path) -> ObjectTable:
 
 def _add(builder: TableBuilder, span: Span, value: Any) -> Problem | None:
     """Take a record of one of the three arrays; what is wrong with it."""
-    if not isinstance(value, dict):
-        return Problem("$", f"expected an object, found {kind_of(value)}")
-    if span.key != "annotations" and not _is_id(value.get("id")):
-        return Problem("$.id", f"expected a whole number, found {_found(value, 'id')}")
+    for problem in _CHECKS[span.key](value):
+        return problem
     if span.key == "categories":
-        name = value.get("name")
-        if not isinstance(name, str) or not name.strip():
-            return Problem("$.name", f"expected a text, found {_found(value, 'name')}")
-        builder.class_names[value["id"]] = name.strip()
-        return None
-    if span.key == "images":
-        name = value.get("file_name")
-        if not isinstance(name, str) or not name.strip():
-            return Problem("$.file_name", f"expected a text, found {_found(value, 'file_name')}")
-        sides = [value.get(side) or 0 for side in ("width", "height")]
-        if not all(_is_number(side) and side >= 0 for side in sides):
-            return Problem("$.width", f"expected numbers of pixels, found {sides}")
-        builder.add_image(value["id"], name, span.line, *sides)
-        return None
-    return _add_annotation(builder, span, value)
-
-
-def _add_annotation(builder: TableBuilder, span: Span, value: dict[str, Any]) -> Problem | None:
-    if not _is_id(value.get("image_id")):
-        return Problem("$.image_id", f"expected a whole number, found {_found(value, 'image_id')}")
-    if not _is_id(value.get("category_id")):
-        return Problem("$.category_id", f"expected a whole number, found {_found(value, 'category_id')}")
-    box = value.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-        return Problem("$.bbox", f"expected [left, top, width, height], found {_found(value, 'bbox')}")
-    left, top, width, height = map(float, box)
-    if width < 0 or height < 0:
-        return Problem("$.bbox", f"a width or height below 0: {box}")
-    builder.add_box(
-        value["image_id"],
-        (left, top, left + width, top + height),
-        value["category_id"],
-        group=bool(value.get("iscrowd")),
-        number=span.number,
-        line=span.line,
-        id=value["id"] if _is_id(value.get("id")) else -1,
-    )
+        builder.class_names[value["id"]] = value["name"].strip()
+    elif span.key == "images":
+        sides = (value.get(side) or 0 for side in ("width", "height"))
+        builder.add_image(value["id"], value["file_name"], span.line, *sides)
+    else:
+        left, top, width, height = map(float, value["bbox"])
+        builder.add_box(
+            value["image_id"],
+            (left, top, left + width, top + height),
+            value["category_id"],
+            group=bool(value.get("iscrowd")),
+            number=span.number,
+            line=span.line,
+            id=value["id"] if is_id(value.get("id")) else -1,
+        )
     return None
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+@of_object
+def _category_problems(record: dict[str, Any]) -> Iterator[Problem]:
+    yield from id_problems(record, "id")
+    yield from text_problems(record, "name")
+
+
+@of_object
+def _image_problems(record: dict[str, Any]) -> Iterator[Problem]:
+    yield from id_problems(record, "id")
+    yield from text_problems(record, "file_name")
+    sides = [record.get(side) or 0 for side in ("width", "height")]
+    if not all(_is_number(side) and side >= 0 for side in sides):
+        yield Problem("$.width", f"expected numbers of pixels, found {sides}")
+
+
+@of_object
+def _annotation_problems(record: dict[str, Any]) -> Iterator[Problem]:
+    yield from id_problems(record, "image_id", "category_id")
+    box = record.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        yield Problem("$.bbox", f"expected [left, top, width, height], found {found_in(record, 'bbox')}")
+    elif min(box[2:]) < 0:
+        yield Problem("$.bbox", f"a width or height below 0: {box}")
+
+
+_CHECKS: Mapping[str, Check] = {
+    "categories": _category_problems,
+    "images": _image_problems,
+    "annotations": _annotation_problems,
+}
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _found(record: dict[str, Any], name: str) -> str:
-    if name not in record:
-        return "nothing"
-    value = record[name]
-    if isinstance(value, list):
-        shown = str(value)
-        return shown if len(shown) <= 80 else shown[:80] + "..."
-    return "an empty one" if value == "" else kind_of(value)

@@ -5,57 +5,66 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from vary.datagen.box_answers import box_answer, detection_prompt
-from vary.datagen.provenance import file_records, settings_record
-from vary.datagen.readers.base import UNKNOWN_LICENCE, rng_of
+from vary.datagen.readers.base import Reader, ReaderConfig
 from vary.datagen.readers.object_table import ObjectTable, load_coco
 from vary.datagen.readers.openimages import load_openimages
 from vary.datagen.readers.pictures import ImageFolder, Picture
 from vary.datagen.sample import Box, Draw, Record, Sample
 from vary.errors import DataError, InputError
 
-__all__ = ["CocoReader", "DetectionConfig", "OpenImagesReader", "boxes_on", "outside"]
+__all__ = [
+    "CocoReader",
+    "DetectionConfig",
+    "OpenImagesConfig",
+    "OpenImagesReader",
+    "boxes_on",
+    "outside",
+    "picture_of",
+]
 
 _OUTSIDE = 1.0
 """px by which a box may lie outside of its image: annotation tools round."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectionConfig:
-    """What is read of annotated objects.
+class DetectionConfig(ReaderConfig):
+    """What is read of annotated objects, COCO's or Objects365's JSON.
 
     Attributes:
-        file: COCO's or Objects365's JSON; OpenImages' CSV of boxes.
         image_folder: the images' names are relative to it.
-        classes: OpenImages only: the CSV that gives its codes names.
         languages: what to ask in, one drawn for each image; the classes keep their names.
-        licence: of images and annotations.
-        split: recorded; a file of annotations is one split.
-        seed: of the wordings and of the classes that are asked for.
     """
 
-    file: str
     image_folder: str
-    classes: str | None = None
     languages: tuple[str, ...] = ("en",)
-    licence: str = UNKNOWN_LICENCE
-    split: str = "train"
-    seed: int = 0
 
 
-class _DetectionReader:
+Config = TypeVar("Config", bound=DetectionConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenImagesConfig(DetectionConfig):
+    """What is read of OpenImages, whose `file` is a CSV of boxes.
+
+    Attributes:
+        classes: the CSV that gives the codes of classes names, `class-descriptions-boxable.csv`.
+    """
+
+    classes: str
+
+
+class _DetectionReader(Reader[Config]):
     """Index in, one image with its objects out."""
 
-    name: str
-
-    def __init__(self, config: DetectionConfig) -> None:
+    def __init__(self, config: Config) -> None:
         """Raises `DataError` if the annotations cannot be read."""
         if not config.languages or set(config.languages) - {"en", "zh"}:
             raise DataError(f"languages {config.languages}: expected some of en, zh")
-        self.config = config
+        super().__init__(config)
         self.table = self._load()
         self.images = ImageFolder(Path(config.image_folder))
 
@@ -88,12 +97,9 @@ class _DetectionReader:
         if not rows:
             dropped["images without boxes"] += 1
             return Draw((), dropped=dropped)
-        try:
-            picture = self.images.open(table.names[index])
-        except InputError as error:
-            raise table.image_fault(index, str(error), "$.file_name") from error
+        picture = picture_of(table, index, self.images)
         boxes = boxes_on(table, index, rows, picture)
-        rng = rng_of(self.config.seed, self.config.split, index)
+        rng = self._rng(index)
         language = self.config.languages[int(rng.integers(len(self.config.languages)))]
         try:
             prompt, told = detection_prompt(boxes, language, rng)
@@ -113,26 +119,16 @@ class _DetectionReader:
         )
         return Draw((sample,), Counter(told_boxes=len(told)), dropped)
 
-    @cached_property
-    def _files(self) -> list[dict[str, str]]:
-        return file_records([path for path in (self.config.file, self.config.classes) if path])
-
-    def describe(self) -> Record:
-        """The files with their hashes, the settings, and what belongs to no image."""
+    def _counts(self) -> Record:
+        """What the file has, and what belongs to no image."""
         return {
-            "format": self.name,
-            "files": self._files,
-            "records": self.length,
             "classes": len(self.table.class_names),
             "left_out": [str(fault) for fault in self.table.lost],
             "counts_of_file": dict(self.table.counts),
-            "settings": settings_record(self.config, leave_out=("file", "image_folder", "classes")),
-            "split": self.config.split,
-            "seed": self.config.seed,
         }
 
 
-class CocoReader(_DetectionReader):
+class CocoReader(_DetectionReader[DetectionConfig]):
     """COCO instances and Objects365: one JSON object of images, annotations and categories."""
 
     name = "coco"
@@ -141,17 +137,12 @@ class CocoReader(_DetectionReader):
         return load_coco(self.config.file)
 
 
-class OpenImagesReader(_DetectionReader):
+class OpenImagesReader(_DetectionReader[OpenImagesConfig]):
     """OpenImages: a CSV of normalised boxes, and a CSV that gives its classes names."""
 
     name = "openimages"
 
     def _load(self) -> ObjectTable:
-        if self.config.classes is None:
-            raise DataError(
-                f"{self.config.file}: OpenImages' classes are codes; name the file that has their names, "
-                "class-descriptions-boxable.csv (--classes)"
-            )
         return load_openimages(self.config.file, self.config.classes)
 
 
@@ -170,6 +161,14 @@ def outside(edges: Sequence[float], width: float, height: float) -> bool:
     """Whether a box (left, top, right, bottom) lies outside of its image by more than a pixel."""
     left, top, right, bottom = edges
     return min(left, top) < -_OUTSIDE or right > width + _OUTSIDE or bottom > height + _OUTSIDE
+
+
+def picture_of(table: ObjectTable, index: int, images: ImageFolder) -> Picture:
+    """An image of a table.  Raises `RecordFault` where it is missing or broken."""
+    try:
+        return images.open(table.names[index])
+    except InputError as error:
+        raise table.image_fault(index, str(error), "$.file_name") from error
 
 
 def boxes_on(table: ObjectTable, index: int, rows: list[int], picture: Picture) -> list[Box]:

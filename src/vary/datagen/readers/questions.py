@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from vary.datagen.prompts import draw_prompt
-from vary.datagen.provenance import file_records, settings_record
-from vary.datagen.readers.base import UNKNOWN_LICENCE, asked_language, open_picture, rng_of
-from vary.datagen.readers.conversations import Problem, kind_of
+from vary.datagen.readers.base import ReaderConfig, RecordReader, asked_language, images_of
 from vary.datagen.readers.pictures import ImageFolder
-from vary.datagen.readers.records import RecordFile
+from vary.datagen.readers.problems import Problem, kind_of, of_object, text_problems
 from vary.datagen.sample import Draw, Record, Sample
 from vary.datagen.scripts import language_of
 
@@ -28,24 +25,18 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuestionConfig:
+class QuestionConfig(ReaderConfig):
     """What is read of a file of questions.
 
+    DocVQA's `file` is an object with the array `data`; ChartQA's an array, `train_human.json` or
+    `train_augmented.json`.
+
     Attributes:
-        file: DocVQA: an object with the array `data`; ChartQA: an array, `train_human.json` or
-            `train_augmented.json`.
         image_folder: the images' names are relative to it; None: to the folder of `file`, or, of ChartQA, to
             `png` in it.
-        licence: of questions and images.
-        split: recorded.
-        seed: of the wordings.
     """
 
-    file: str
     image_folder: str | None = None
-    licence: str = UNKNOWN_LICENCE
-    split: str = "train"
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,32 +47,19 @@ class _Question:
     details: Record
 
 
-class _QuestionReader:
+class _QuestionReader(RecordReader[QuestionConfig]):
     """Index in, one question out."""
 
-    name: str
-    key = ""
-    """The array that holds the records."""
     image_path: str
     """Where a record names its image."""
 
     def __init__(self, config: QuestionConfig) -> None:
         """Raises `DataError` if the file cannot be read or has no records."""
-        self.config = config
-        self.records = RecordFile.open(config.file, self.key)
-        self.images = ImageFolder(self._folder())
+        super().__init__(config)
+        self.images = self._images()
 
-    def _folder(self) -> Path:
-        return Path(self.config.image_folder or Path(self.config.file).parent)
-
-    @property
-    def length(self) -> int:
-        """How many questions there are."""
-        return len(self.records)
-
-    def source_of(self, index: int) -> str:
-        """`file#record`, as samples name their source."""
-        return f"{self.records.path.name}#{index}"
+    def _images(self) -> ImageFolder:
+        return images_of(self.config.image_folder, self.config.file)
 
     def _question(self, index: int) -> _Question:
         raise NotImplementedError
@@ -93,13 +71,12 @@ class _QuestionReader:
             RecordFault: if the record or its image is missing or broken.
         """
         asked = self._question(index)
-        picture = open_picture(self.records, index, self.image_path, self.images, asked.image)
+        picture = self._picture(index, self.image_path, asked.image)
         language = language_of(asked.question)
-        rng = rng_of(self.config.seed, self.config.split, index)
         sample = Sample(
             image=picture.pixels,
             task="ask",
-            prompt=draw_prompt("ask", asked_language(language), rng, asked.question),
+            prompt=draw_prompt("ask", asked_language(language), self._rng(index), asked.question),
             answer=asked.answers[0],
             source=self.source_of(index),
             licence=self.config.licence,
@@ -113,21 +90,6 @@ class _QuestionReader:
         )
         return Draw((sample,), counts=Counter(questions=1))
 
-    @cached_property
-    def _files(self) -> list[dict[str, str]]:
-        return file_records([self.config.file])
-
-    def describe(self) -> Record:
-        """The file with its hash, and the settings."""
-        return {
-            "format": self.name,
-            "files": self._files,
-            "records": self.length,
-            "settings": settings_record(self.config, leave_out=("file", "image_folder")),
-            "split": self.config.split,
-            "seed": self.config.seed,
-        }
-
 
 class DocvqaReader(_QuestionReader):
     """DocVQA: `{"data": [{"question": ..., "image": "documents/a.png", "answers": [...]}, ...]}`."""
@@ -137,9 +99,7 @@ class DocvqaReader(_QuestionReader):
     image_path = "$.image"
 
     def _question(self, index: int) -> _Question:
-        record = self.records.read(index)
-        for problem in docvqa_problems(record):
-            raise self.records.fault(index, problem.path, problem.reason)
+        record = self._sound(index, docvqa_problems)
         details = {name: record[name] for name in ("questionId", "docId") if _plain(record.get(name))}
         answers = tuple(answer.strip() for answer in record["answers"])
         return _Question(record["question"].strip(), answers, record["image"], details)
@@ -151,25 +111,21 @@ class ChartqaReader(_QuestionReader):
     name = "chartqa"
     image_path = "$.imgname"
 
-    def _folder(self) -> Path:
-        beside = Path(self.config.file).parent
-        if self.config.image_folder is None and (beside / "png").is_dir():
-            return beside / "png"
-        return super()._folder()
+    def _images(self) -> ImageFolder:
+        beside = Path(self.config.file).parent / "png"
+        if self.config.image_folder is None and beside.is_dir():
+            return ImageFolder(beside)
+        return super()._images()
 
     def _question(self, index: int) -> _Question:
-        record = self.records.read(index)
-        for problem in chartqa_problems(record):
-            raise self.records.fault(index, problem.path, problem.reason)
+        record = self._sound(index, chartqa_problems)
         return _Question(record["query"].strip(), (_label(record["label"]),), record["imgname"], {})
 
 
-def docvqa_problems(record: Any) -> Iterator[Problem]:
+@of_object
+def docvqa_problems(record: dict[str, Any]) -> Iterator[Problem]:
     """Everything that is wrong with a DocVQA record."""
-    if not isinstance(record, dict):
-        yield Problem("$", f"expected an object, found {kind_of(record)}")
-        return
-    yield from text_problems(record, ("question", "image"))
+    yield from text_problems(record, "question", "image")
     answers = record.get("answers")
     if answers is None:
         yield Problem("$.answers", "no answers; the files of test splits have none, and teach nothing")
@@ -184,31 +140,13 @@ def docvqa_problems(record: Any) -> Iterator[Problem]:
                 yield Problem(f"$.answers[{place}]", f"expected a text, found {found}")
 
 
-def chartqa_problems(record: Any) -> Iterator[Problem]:
+@of_object
+def chartqa_problems(record: dict[str, Any]) -> Iterator[Problem]:
     """Everything that is wrong with a ChartQA record."""
-    if not isinstance(record, dict):
-        yield Problem("$", f"expected an object, found {kind_of(record)}")
-        return
-    yield from text_problems(record, ("imgname", "query"))
+    yield from text_problems(record, "imgname", "query")
     label = record.get("label")
-    if isinstance(label, int | float) and not isinstance(label, bool):
-        return
-    yield from text_problems(record, ("label",))
-
-
-def text_problems(record: dict[str, Any], names: tuple[str, ...], prefix: str = "$") -> Iterator[Problem]:
-    """A problem for each of these fields that is no text, or an empty one."""
-    for name in names:
-        value = record.get(name)
-        if not isinstance(value, str) or not value.strip():
-            found = (
-                "nothing"
-                if name not in record
-                else "an empty one"
-                if isinstance(value, str)
-                else kind_of(value)
-            )
-            yield Problem(f"{prefix}.{name}", f"expected a text, found {found}")
+    if not isinstance(label, int | float) or isinstance(label, bool):
+        yield from text_problems(record, "label")
 
 
 def _label(label: str | float) -> str:

@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,15 @@ from numpy.typing import NDArray
 
 from vary.datagen.box_answers import box_answer
 from vary.datagen.prompts import draw_prompt
-from vary.datagen.provenance import file_records, settings_record
-from vary.datagen.readers.base import UNKNOWN_LICENCE, asked_language, rng_of
-from vary.datagen.readers.conversations import Problem, kind_of
+from vary.datagen.readers.base import ReaderConfig, RecordReader, asked_language
 from vary.datagen.readers.object_table import ObjectTable, load_coco
-from vary.datagen.readers.objects import boxes_on
+from vary.datagen.readers.objects import boxes_on, picture_of
 from vary.datagen.readers.pictures import ImageFolder
-from vary.datagen.readers.records import RecordFault, RecordFile, iterate_records
+from vary.datagen.readers.problems import Problem, id_problems, kind_of, of_object
+from vary.datagen.readers.records import RecordFault, iterate_records
 from vary.datagen.sample import Box, Draw, Record, Sample
 from vary.datagen.scripts import language_of
-from vary.errors import DataError, InputError
+from vary.errors import DataError
 
 __all__ = ["RefcocoConfig", "RefcocoReader", "refcoco_problems", "refuse_pickle"]
 
@@ -40,28 +38,22 @@ _CONVERSION = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefcocoConfig:
-    """What is read of RefCOCO.
+class RefcocoConfig(ReaderConfig):
+    """What is read of RefCOCO: its expressions as JSON, an array of
+    `{"ann_id": ..., "split": ..., "sentences": [{"sent": ...}, ...]}`.
+
+    Only objects of `split` are taken (`train`, `val`, `testA`, `testB`, `test`).
 
     Attributes:
-        file: the expressions as JSON, an array of
-            `{"ann_id": ..., "split": ..., "sentences": [{"sent": ...}, ...]}`.
         instances: `instances.json` beside it, in COCO's format.
         image_folder: COCO's `train2014`.
-        split: only objects of this split are taken (`train`, `val`, `testA`, `testB`, `test`).
-        licence: of images and annotations.
-        seed: of the wordings.
     """
 
-    file: str
     instances: str
     image_folder: str
-    split: str = "train"
-    licence: str = UNKNOWN_LICENCE
-    seed: int = 0
 
 
-class RefcocoReader:
+class RefcocoReader(RecordReader[RefcocoConfig]):
     """Index in, one object out: a sample for each of its expressions."""
 
     name = "refcoco"
@@ -70,9 +62,8 @@ class RefcocoReader:
 
     def __init__(self, config: RefcocoConfig) -> None:
         """Raises `DataError` if a file cannot be read, is a pickle, or has nothing of the split."""
-        self.config = config
         refuse_pickle(config.file)
-        self.records = RecordFile.open(config.file)
+        super().__init__(config)
         self.rows, self.splits = _rows_of_split(config.file, config.split)
         self.table: ObjectTable = load_coco(config.instances)
         self.images = ImageFolder(Path(config.image_folder))
@@ -84,7 +75,7 @@ class RefcocoReader:
 
     def source_of(self, index: int) -> str:
         """`file#record`, as samples name their source."""
-        return f"{self.records.path.name}#{int(self.rows[index])}"
+        return super().source_of(int(self.rows[index]))
 
     def draw(self, index: int) -> Draw:
         """The expressions of object `index` of the split, from 0, each with its box as the answer.
@@ -93,20 +84,15 @@ class RefcocoReader:
             RecordFault: if the record, its annotation or its image is missing or broken.
         """
         number = int(self.rows[index])
-        record = self.records.read(number)
-        for problem in refcoco_problems(record):
-            raise self.records.fault(number, problem.path, problem.reason)
+        record = self._sound(number, refcoco_problems)
         row = self.table.row_of_id(record["ann_id"])
         if row is None:
             reason = f"no annotation of {self.table.path.name} has the id {record['ann_id']}"
             raise self.records.fault(number, "$.ann_id", reason)
         image = self.table.image_of_row(row)
-        try:
-            picture = self.images.open(self.table.names[image])
-        except InputError as error:
-            raise self.table.image_fault(image, str(error), "$.file_name") from error
+        picture = picture_of(self.table, image, self.images)
         [box] = boxes_on(self.table, image, [row], picture)
-        rng = rng_of(self.config.seed, self.config.split, number)
+        rng = self._rng(number)
         samples = []
         for sentence in record["sentences"]:
             expression = " ".join((sentence.get("sent") or sentence["raw"]).split())
@@ -135,21 +121,9 @@ class RefcocoReader:
             )
         return Draw(tuple(samples), Counter(objects=1))
 
-    @cached_property
-    def _files(self) -> list[dict[str, str]]:
-        return file_records([self.config.file, self.config.instances])
-
-    def describe(self) -> Record:
-        """The files with their hashes, the settings, and how many objects each split has."""
-        return {
-            "format": "refcoco",
-            "files": self._files,
-            "records": self.length,
-            "records_by_split": dict(self.splits),
-            "settings": settings_record(self.config, leave_out=("file", "instances", "image_folder")),
-            "split": self.config.split,
-            "seed": self.config.seed,
-        }
+    def _counts(self) -> Record:
+        """How many objects each split has."""
+        return {"records_by_split": dict(self.splits)}
 
 
 def _label(expression: str) -> str:
@@ -157,14 +131,10 @@ def _label(expression: str) -> str:
     return re.sub(r"\s*[;；]\s*", ", ", expression).strip(" .。,，、:：;；[]［］【】")
 
 
-def refcoco_problems(record: Any) -> Iterator[Problem]:
+@of_object
+def refcoco_problems(record: dict[str, Any]) -> Iterator[Problem]:
     """Everything that is wrong with a record of expressions."""
-    if not isinstance(record, dict):
-        yield Problem("$", f"expected an object, found {kind_of(record)}")
-        return
-    if not isinstance(record.get("ann_id"), int) or isinstance(record["ann_id"], bool):
-        found = kind_of(record["ann_id"]) if "ann_id" in record else "nothing"
-        yield Problem("$.ann_id", f"expected the id of an annotation, found {found}")
+    yield from id_problems(record, "ann_id")
     if not isinstance(record.get("split"), str):
         yield Problem("$.split", "expected train, val, testA, testB or test")
     sentences = record.get("sentences")

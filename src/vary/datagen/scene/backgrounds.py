@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import colorsys
+import math
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from vary.datagen.degradation.pixels import shifted
 
 __all__ = ["BACKGROUNDS", "background", "landscape"]
 
@@ -33,49 +37,61 @@ def _noise(height: int, width: int, cells: float, rng: Chance) -> NDArray[np.flo
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
 
 
-def _as_image(values: NDArray[np.floating]) -> Image:
-    return np.clip(np.round(values), 0, 255).astype(np.uint8)
-
-
 def _plain(height: int, width: int, rng: Chance) -> Image:
-    return _as_image(np.broadcast_to(_pale(rng), (height, width, 3)))
+    return _filled(height, width, _pale(rng))
+
+
+def _filled(height: int, width: int, colour: _Colour) -> Image:
+    return np.full((height, width, 3), np.round(colour), np.uint8)
+
+
+def _between(part: NDArray[Any], first: _Colour, second: _Colour) -> Image:
+    """Pixels from `first` where `part` (H, W) is 0 to `second` where it is 1, in 256 steps."""
+    steps = first + np.linspace(0, 1, 256)[:, None] * (second - first)
+    index = np.asarray(part * np.float32(255), dtype=np.uint8)
+    return np.asarray(cv2.applyColorMap(index, np.round(steps).astype(np.uint8)[:, None]), dtype=np.uint8)
+
+
+def _places(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Rows (H, 1) and columns (1, W) in px."""
+    return np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None]
 
 
 def _gradient(height: int, width: int, rng: Chance) -> Image:
     first = _pale(rng)
     second = np.clip(first + rng.uniform(-45, 45, 3), 0, 255)
-    angle = rng.uniform(0, 2 * np.pi)
-    rows, columns = np.mgrid[0:height, 0:width]
-    along = rows / height * np.sin(angle) + columns / width * np.cos(angle)
-    part = (along - along.min()) / (np.ptp(along) or 1.0)
-    return _as_image(first + part[..., None] * (second - first))
+    angle = float(rng.uniform(0, 2 * np.pi))
+    rows, columns = _places(height, width)
+    down, across = rows / height * math.sin(angle), columns / width * math.cos(angle)
+    span = float(np.ptp(down) + np.ptp(across))
+    return _between((down - down.min()) / span + (across - across.min()) / span, first, second)
 
 
 def _stripes(height: int, width: int, rng: Chance) -> Image:
     first = _pale(rng)
     second = np.clip(first + rng.choice([-1, 1]) * rng.uniform(8, 26, 3), 0, 255)
-    angle, period = rng.uniform(0, np.pi), rng.uniform(18, 90)
-    rows, columns = np.mgrid[0:height, 0:width]
-    phase = (rows * np.sin(angle) + columns * np.cos(angle)) / period
+    angle, period = float(rng.uniform(0, np.pi)), float(rng.uniform(18, 90))
+    rows, columns = _places(height, width)
+    sine, cosine = math.sin(angle) / period, math.cos(angle) / period
+    phase = rows * sine + columns * cosine
     if rng.random() < 0.4:  # checks
-        other = (rows * np.cos(angle) - columns * np.sin(angle)) / period
-        inside = (np.floor(phase) + np.floor(other)) % 2 < 1
+        inside = (np.floor(phase) + np.floor(rows * cosine - columns * sine)) % 2 < 1
     else:
         inside = phase % 1 < rng.uniform(0.3, 0.7)
-    return _as_image(np.where(inside[..., None], first, second))
+    return _between(inside, second, first)
 
 
 def _rough(height: int, width: int, rng: Chance) -> Image:
     """Paper, cloth, plaster."""
-    base = _pale(rng)
+    base = _filled(height, width, _pale(rng))
     field = 14 * _noise(height, width, 160, rng) + 6 * _noise(height, width, 24, rng)
-    field = field + rng.uniform(0, 5) * rng.standard_normal((height, width)).astype(np.float32)
-    return _as_image(base + field[..., None])
+    grain = rng.standard_normal((height, width), dtype=np.float32)
+    return shifted(base, field + np.float32(rng.uniform(0, 5)) * grain)
 
 
 def _dots(height: int, width: int, rng: Chance) -> Image:
     first = _pale(rng)
-    canvas = _as_image(np.broadcast_to(first, (height, width, 3))).copy()
+    canvas = _filled(height, width, first)
     second = np.clip(first + rng.choice([-1, 1]) * rng.uniform(10, 28, 3), 0, 255)
     step = int(rng.integers(24, 70))
     radius = max(2, int(step * rng.uniform(0.12, 0.3)))
@@ -88,18 +104,16 @@ def _dots(height: int, width: int, rng: Chance) -> Image:
 def _room(height: int, width: int, rng: Chance) -> Image:
     """A wall above a floor."""
     wall, floor = _pale(rng), _pale(rng) * 0.85
-    edge = int(height * rng.uniform(0.55, 0.8))
-    image = np.empty((height, width, 3))
-    image[:edge], image[edge:] = wall, floor
-    return _as_image(image + 5 * _noise(height, width, 120, rng)[..., None])
+    image = _filled(height, width, wall)
+    image[int(height * rng.uniform(0.55, 0.8)) :] = np.round(floor)
+    return shifted(image, 5 * _noise(height, width, 120, rng))
 
 
 def landscape(height: int, width: int, rng: Chance) -> Image:
     """Sky, one or several rows of hills, and ground."""
     top = np.array([rng.uniform(120, 190), rng.uniform(180, 220), rng.uniform(225, 255)])
     low = np.array([rng.uniform(215, 250), rng.uniform(220, 245), rng.uniform(220, 250)])
-    part = np.linspace(0, 1, height)[:, None, None]
-    image = np.broadcast_to(top + part * (low - top), (height, width, 3)).copy()
+    image = _between(np.broadcast_to(np.linspace(0, 1, height)[:, None], (height, width)), top, low)
     columns = np.arange(width)
     level = height * rng.uniform(0.35, 0.6)
     for depth in range(int(rng.integers(1, 4))):
@@ -107,10 +121,10 @@ def landscape(height: int, width: int, rng: Chance) -> Image:
         course = level + swing * np.sin(columns / width * rng.uniform(3, 9) + rng.uniform(0, 6))
         course = course + swing * 0.4 * np.sin(columns / width * rng.uniform(10, 24) + rng.uniform(0, 6))
         colour = np.array([rng.uniform(110, 180), rng.uniform(160, 205), rng.uniform(90, 150)]) * 0.93**depth
-        image[np.arange(height)[:, None] >= course] = colour
+        hill = [*zip(columns, np.ceil(course), strict=True), (width, height), (-1, height)]
+        cv2.fillPoly(image, [np.array(hill, dtype=np.int32)], np.round(colour).tolist())
         level += height * rng.uniform(0.08, 0.18)
-    grain = 7 * _noise(height, width, 90, rng) + 5 * _noise(height, width, 9, rng)
-    return _as_image(image + grain[..., None])
+    return shifted(image, 7 * _noise(height, width, 90, rng) + 5 * _noise(height, width, 9, rng))
 
 
 BACKGROUNDS: tuple[tuple[str, float, Callable[[int, int, Chance], Image]], ...] = (

@@ -165,5 +165,5 @@ def tones_of(colour: str, rng: np.random.Generator) -> Tones:
 
 
 def _rgb(values: NDArray[Any]) -> tuple[int, int, int]:
-    red, green, blue = (round(float(value)) for value in np.clip(values, 0, 255))
+    red, green, blue = (round(min(max(value, 0.0), 255.0)) for value in values.tolist())
     return red, green, blue

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,9 @@ _TRIES = 14
 """Places that are tried for an object before it is left out."""
 _LEAST_CONTRAST = 75.0
 """Distance in RGB between an object's colour and what lies around it."""
+
+Window = tuple[slice, slice]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +69,10 @@ class Composer:
 
     def __init__(self, image: NDArray[np.uint8], least_visible: float, rng: np.random.Generator) -> None:
         height, width = image.shape[:2]
-        self._canvas = image.astype(np.float32)
+        self._canvas = image.copy()
         self._owner = np.full((height, width), -1, np.int16)
-        self._placed: list[tuple[Wanted, int]] = []
+        self._placed: list[tuple[Wanted, Window, int]] = []  # the last: pixels of its ink
+        self._visible = np.zeros(0, np.int64)
         self._least = least_visible
         self._rng = rng
         self.dropped: Counter[str] = Counter()
@@ -88,13 +94,17 @@ class Composer:
             shade=float(rng.uniform(0, 0.12)),
         )
         height, width = self._owner.shape
-        inked = int(ink.solid.sum())
+        inked = int(np.count_nonzero(ink.solid))
         for _ in range(_TRIES):
             top = int(rng.integers(-ink.cover.shape[0] // 8, height - ink.cover.shape[0] * 7 // 8 + 1))
             left = int(rng.integers(-ink.cover.shape[1] // 8, width - ink.cover.shape[1] * 7 // 8 + 1))
-            if self._fits(ink, inked, top, left) and self._stands_out(ink, top, left, wanted.colour):
-                self._paint(ink, top, left)
-                self._placed.append((wanted, inked))
+            here, part = self._window(ink, top, left)
+            solid = ink.solid[part]
+            hidden = self._hidden(here, solid)
+            if self._fits(solid, inked, hidden) and self._stands_out(here, solid, wanted.colour):
+                self._paint(ink, here, part)
+                self._visible = np.append(self._visible - hidden, np.count_nonzero(solid))
+                self._placed.append((wanted, here, inked))
                 return True
         self.dropped["no place for an object"] += 1
         return False
@@ -102,50 +112,48 @@ class Composer:
     def scene(self) -> Scene:
         """What has been composed."""
         objects = []
-        for number, (wanted, inked) in enumerate(self._placed):
-            mine = self._owner == number
+        for number, (wanted, here, inked) in enumerate(self._placed):
+            mine = self._owner[here] == number
             rows, columns = np.flatnonzero(mine.any(axis=1)), np.flatnonzero(mine.any(axis=0))
+            top, left = here[0].start, here[1].start
             objects.append(
                 Placed(
                     wanted.kind,
                     wanted.colour,
-                    int(columns[0]),
-                    int(rows[0]),
-                    int(columns[-1]) + 1,
-                    int(rows[-1]) + 1,
-                    float(mine.sum()) / inked,
+                    left + int(columns[0]),
+                    top + int(rows[0]),
+                    left + int(columns[-1]) + 1,
+                    top + int(rows[-1]) + 1,
+                    float(self._visible[number]) / inked,
                 )
             )
-        image = np.clip(np.round(self._canvas), 0, 255).astype(np.uint8)
-        return Scene(image, tuple(objects), self._owner, self.dropped)
+        return Scene(self._canvas, tuple(objects), self._owner, self.dropped)
 
-    def _fits(self, ink: Ink, inked: int, top: int, left: int) -> bool:
+    def _fits(self, solid: Mask, inked: int, hidden: NDArray[np.int64]) -> bool:
         """Whether it shows enough of itself, and leaves enough of what it covers."""
-        here, part = self._window(ink, top, left)
-        solid = ink.solid[part]
-        if solid.sum() < self._least * inked:
+        if np.count_nonzero(solid) < self._least * inked:
             return False
+        return all(
+            self._visible[number] - hidden[number] >= self._least * self._placed[number][2]
+            for number in np.flatnonzero(hidden).tolist()
+        )
+
+    def _hidden(self, here: Window, solid: Mask) -> NDArray[np.int64]:
+        """How many pixels of each object would be covered."""
         covered = self._owner[here][solid]
-        hidden = np.bincount(covered[covered >= 0], minlength=len(self._placed))
-        for number in np.flatnonzero(hidden).tolist():
-            left_over = int((self._owner == number).sum()) - int(hidden[number])
-            if left_over < self._least * self._placed[number][1]:
-                return False
-        return True
+        return np.bincount(covered[covered >= 0], minlength=len(self._placed))
 
-    def _stands_out(self, ink: Ink, top: int, left: int, colour: str) -> bool:
+    def _stands_out(self, here: Window, solid: Mask, colour: str) -> bool:
         """Whether its colour differs from what it is put upon."""
-        here, part = self._window(ink, top, left)
-        behind = self._canvas[here][ink.solid[part]].mean(axis=0)
-        return float(np.linalg.norm(behind - np.array(COLOURS[colour]))) >= _LEAST_CONTRAST
+        behind = cv2.mean(self._canvas[here], solid.view(np.uint8))[:3]
+        return math.dist(behind, COLOURS[colour]) >= _LEAST_CONTRAST
 
-    def _paint(self, ink: Ink, top: int, left: int) -> None:
-        here, part = self._window(ink, top, left)
-        cover = ink.cover[part][..., None]
-        self._canvas[here] = self._canvas[here] * (1 - cover) + ink.colour[part]
+    def _paint(self, ink: Ink, here: Window, part: Window) -> None:
+        clear = 1 - ink.cover[part][..., None]
+        self._canvas[here] = self._canvas[here] * clear + ink.colour[part] + np.float32(0.5)
         self._owner[here][ink.solid[part]] = len(self._placed)
 
-    def _window(self, ink: Ink, top: int, left: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    def _window(self, ink: Ink, top: int, left: int) -> tuple[Window, Window]:
         """The part of the picture that the ink covers, and the part of the ink that lies on the picture."""
         height, width = self._owner.shape
         rows, columns = ink.cover.shape

@@ -114,14 +114,10 @@ class SceneEngine:
         self, scene: Scene, kind: str, task: str, language: str, rng: np.random.Generator
     ) -> Sample | None:
         """The sample of a scene that is asked for boxes, degraded; None if there is nothing to ask for."""
-        boxes = tuple(
-            Box(item.kind.in_language(language), item.left, item.top, item.right, item.bottom)
-            for item in scene.objects
-        )
         details: Record = {}
-        if not boxes:
+        if not scene.objects:
             return None
-        image, moved, degradation = self._degraded(scene, boxes, rng)
+        image, moved, degradation = self._degraded(scene, language, rng)
         height, width = image.shape[:2]
         if task == "locate":
             known = expressions(scene.objects, scene.image.shape[1], scene.image.shape[0], language)
@@ -151,11 +147,7 @@ class SceneEngine:
 
     def _negative(self, scene: Scene, kind: str, language: str, rng: np.random.Generator) -> Sample:
         """A picture without text that is asked for its text."""
-        boxes = tuple(
-            Box(item.kind.in_language(language), item.left, item.top, item.right, item.bottom)
-            for item in scene.objects
-        )
-        image, moved, degradation = self._degraded(scene, boxes, rng)
+        image, moved, degradation = self._degraded(scene, language, rng)
         return Sample(
             image=image,
             task="ocr",
@@ -177,12 +169,17 @@ class SceneEngine:
         return {"background": kind, "objects": objects}
 
     def _degraded(
-        self, scene: Scene, boxes: tuple[Box, ...], rng: np.random.Generator
+        self, scene: Scene, language: str, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], tuple[Box, ...], str]:
-        """The picture as a camera shows it; boxes are those of the visible ink, moved point by point.
+        """The picture as a camera shows it, its objects' boxes, and what was done.
 
-        Moving the corners of a box, as for words, would leave a turned box wider than its ink.
+        Boxes are those of the visible ink, moved point by point: moving the corners of a box, as for words,
+        would leave a turned box wider than its ink.
         """
+        boxes = tuple(
+            Box(item.kind.in_language(language), item.left, item.top, item.right, item.bottom)
+            for item in scene.objects
+        )
         drawn = draw_degradation(rng, self.config.clean_share, _PROFILES)
         smallest = min((box.bottom - box.top for box in boxes), default=60.0)
         image, geometry = drawn.apply(scene.image, max(12.0, smallest / 3), rng)
@@ -190,8 +187,9 @@ class SceneEngine:
             return image, boxes, str(drawn)
         height, width = image.shape[:2]
         moved = []
-        for number, box in enumerate(boxes):
-            points = geometry.apply(_rim(scene.owner == number) - 0.5) + 0.5
+        for number, (box, item) in enumerate(zip(boxes, scene.objects, strict=True)):
+            mask = scene.owner[item.top : item.bottom, item.left : item.right] == number
+            points = geometry.apply(_rim(mask) + np.array([item.left, item.top]) - 0.5) + 0.5
             left, top = np.clip(points.min(axis=0), 0, (width, height)).round(2).tolist()
             right, bottom = np.clip(points.max(axis=0), 0, (width, height)).round(2).tolist()
             moved.append(replace(box, left=left, top=top, right=right, bottom=bottom))
