@@ -261,10 +261,10 @@ def test_polygons_lead_back_to_the_turned_page() -> None:
         turned = page.image.rotate(-angle, Image.Resampling.BICUBIC, fillcolor=255)
         found = find_lines(np.asarray(turned))
         assert found.skew == pytest.approx(angle, abs=0.05)
-        for line in found.lines:
+        for corners in found.polygons(found.lines):
             # the far corners of long lines tell the most about the rotation
             ends = [turn(box, angle, page.image.size) for box in page.boxes]
-            polygon = np.array(found.polygon(line))
+            polygon = np.array(corners)
             middle = polygon.mean(axis=0)
             true = min(ends, key=lambda corners: float(np.abs(corners.mean(axis=0) - middle).sum()))
             assert np.abs(polygon - true).max() < 2.5

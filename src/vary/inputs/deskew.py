@@ -102,19 +102,19 @@ def _lower_edges(
     labels = found.labels[:, ::2]
     keep = np.concatenate(([False], text))
     ink = keep[labels]
-    edge_y, edge_x = np.nonzero(ink[:-1] & ~ink[1:])
-    thin = max(1, math.ceil(len(edge_x) / MAX_POINTS))
+    edges = np.flatnonzero(ink[:-1] > ink[1:])
+    edge_y, edge_x = np.divmod(edges[:: max(1, math.ceil(len(edges) / MAX_POINTS))], ink.shape[1])
     scale = NORMAL_WIDTH / found.labels.shape[1]
-    x = edge_x[::thin].astype(np.float32) * (2 * scale)
-    y = edge_y[::thin].astype(np.float32) * scale
+    x = edge_x.astype(np.float32) * (2 * scale)
+    y = edge_y.astype(np.float32) * scale
     return x - x.mean(), y - y.mean() if len(y) else y
 
 
 def _unevenness(x: NDArray[np.float32], y: NDArray[np.float32], angle: float, cell: float) -> float:
     tangent = math.tan(math.radians(angle))
     rows = (y - x * np.float32(tangent)) * np.float32(math.cos(math.radians(angle)) / cell)
-    counts = np.bincount((rows - rows.min()).astype(np.int32)).astype(np.float64)
-    return float((counts * counts).sum())
+    counts = np.bincount((rows - rows.min()).astype(np.intp))
+    return float(counts @ counts)
 
 
 def deskew_matrix(shape: tuple[int, int], skew: float) -> tuple[NDArray[np.float64], tuple[int, int]]:

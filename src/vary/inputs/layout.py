@@ -138,18 +138,19 @@ def _bands(boxes: Boxes, ids: NDArray[np.intp], gutter: float) -> tuple[list[NDA
 def _rows(boxes: Boxes, ids: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     """Rows from top to bottom, each from left to right: lines that overlap by half of the lower one's
     height."""
+    lefts, tops, rights, bottoms = boxes.T.tolist()
     rows: list[list[int]] = []
     for line in ids[np.argsort((boxes[ids, TOP] + boxes[ids, BOTTOM]) / 2, kind="stable")].tolist():
         if rows:
             last = rows[-1][-1]
-            overlap = min(boxes[line, BOTTOM], boxes[last, BOTTOM]) - max(boxes[line, TOP], boxes[last, TOP])
-            low = min(boxes[line, BOTTOM] - boxes[line, TOP], boxes[last, BOTTOM] - boxes[last, TOP])
-            beside = boxes[line, LEFT] >= boxes[last, RIGHT] or boxes[line, RIGHT] <= boxes[last, LEFT]
+            overlap = min(bottoms[line], bottoms[last]) - max(tops[line], tops[last])
+            low = min(bottoms[line] - tops[line], bottoms[last] - tops[last])
+            beside = lefts[line] >= rights[last] or rights[line] <= lefts[last]
             if overlap > 0.5 * low and beside:
                 rows[-1].append(line)
                 continue
         rows.append([line])
-    return [np.array(sorted(row, key=lambda line: boxes[line, LEFT]), dtype=np.intp) for row in rows]
+    return [np.array(sorted(row, key=lambda line: lefts[line]), dtype=np.intp) for row in rows]
 
 
 def split_blocks(
@@ -164,17 +165,16 @@ def split_blocks(
     pitch = _pitch(region, baselines, heights)
     column = float(boxes[list(region), RIGHT].max())
     margin = float(np.percentile(boxes[list(region), LEFT], 30))
+    lefts, rights, rows = boxes[:, LEFT].tolist(), boxes[:, RIGHT].tolist(), baselines.tolist()
+    letters: list[tuple[float, float]] = heights.tolist()
     blocks = [[region[0]]]
     for before, here in pairwise(region):
-        step = baselines[here] - baselines[before]
-        size = float(heights[[before, here], 1].mean())
-        ratio = heights[here] / np.maximum(heights[before], 1e-6)
-        resized = bool((ratio > 1.2).all() or (ratio < 1 / 1.2).all())
-        indented = (
-            0.8 * size < boxes[here, LEFT] - boxes[before, LEFT] < 5 * size
-            and boxes[before, LEFT] <= margin + size
-        )
-        ended = boxes[before, RIGHT] < column - 3 * size
+        step = rows[here] - rows[before]
+        size = (letters[before][1] + letters[here][1]) / 2
+        ratios = [new / max(old, 1e-6) for old, new in zip(letters[before], letters[here], strict=True)]
+        resized = min(ratios) > 1.2 or max(ratios) < 1 / 1.2
+        indented = 0.8 * size < lefts[here] - lefts[before] < 5 * size and lefts[before] <= margin + size
+        ended = rights[before] < column - 3 * size
         hanging = len(blocks[-1]) == 1
         beside = step < 0.5 * size
         if beside or resized or step > 1.22 * pitch + 1 or (indented and (ended or not hanging)):

@@ -6,16 +6,26 @@ gutter runs between them.  Nothing here knows letters, so Latin and Chinese take
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vary.inputs.gutters import LABEL_GAP, is_gutter
 from vary.inputs.ink import Components, Gray
 
-__all__ = ["Group", "find_groups", "quantile", "remove_rules", "segments", "split_joined", "text_components"]
+__all__ = [
+    "Group",
+    "Pieces",
+    "find_groups",
+    "quantile",
+    "remove_rules",
+    "segments",
+    "split_joined",
+    "text_components",
+    "text_pieces",
+]
 
 Boxes = NDArray[np.float32]
 LEFT, TOP, RIGHT, BOTTOM = range(4)
@@ -26,17 +36,21 @@ CORE = 0.25
 """Components are linked through the middle of their height: this share is cut off above and below."""
 SURE_GAP = 1.1
 """Gaps up to this many letter heights never are a gutter."""
-WIDE_GAP = 4.5
-"""Gaps from here on separate lines even where nothing else says so."""
-ALIGNED = 2.5
-"""Letter heights by which lines of a column may be indented."""
-GUTTER_ROWS = ((2.0, 5), (2.6, 3), (float("inf"), 2))
-"""(gap up to so many letter heights, rows on both sides that make it a gutter)."""
-LABEL_GAP = 6.0
-"""... except behind a short label at the start of a row: `1.`, a bullet."""
-LABEL_WIDTH = 3.2
+AT_ONCE = 2**22
+"""Pixels of rectangles that are painted together, more or less: a page of text has fewer, hatching may have
+many more than memory."""
 ROUNDS = 4
 """Joining and adopting is repeated at most this often, each time with the extents of the last."""
+
+
+class Pieces(NamedTuple):
+    """The components of a page that may be text: their numbers, boxes and segments, and which of them tower
+    over their segment."""
+
+    ids: NDArray[np.intp]
+    boxes: Boxes
+    segment: NDArray[np.intp]
+    tall: NDArray[np.bool_]
 
 
 class Group(NamedTuple):
@@ -103,16 +117,21 @@ def remove_rules(strength: Gray, found: Components) -> bool:
     return changed
 
 
-def split_joined(strength: Gray, found: Components, usable: NDArray[np.bool_]) -> bool:
+def text_pieces(found: Components, usable: NDArray[np.bool_]) -> Pieces:
+    """The usable components with their segments."""
+    ids = np.flatnonzero(usable)
+    boxes = found.boxes[ids].astype(np.float32)
+    if not len(ids):
+        return Pieces(ids, boxes, ids, usable[ids])
+    segment = segments(boxes, found.labels.shape)
+    return Pieces(ids, boxes, segment, _too_tall(boxes[:, BOTTOM] - boxes[:, TOP], boxes, segment))
+
+
+def split_joined(strength: Gray, found: Components, pieces: Pieces) -> bool:
     """Cuts letters that touch those of the next line, in place, at the row of least ink; True if there were
     some."""
-    ids = np.flatnonzero(usable)
-    if not len(ids):
-        return False
-    boxes = found.boxes[ids].astype(np.float32)
-    joined = ids[_too_tall(boxes[:, BOTTOM] - boxes[:, TOP], boxes, segments(boxes, found.labels.shape))]
     cut = False
-    for index in joined:
+    for index in pieces.ids[pieces.tall]:
         left, top, right, bottom = found.boxes[index]
         margin = round(0.3 * (bottom - top))
         ink = (found.labels[top:bottom, left:right] == index + 1).sum(axis=1)
@@ -123,33 +142,34 @@ def split_joined(strength: Gray, found: Components, usable: NDArray[np.bool_]) -
     return cut
 
 
-def find_groups(found: Components, usable: NDArray[np.bool_]) -> list[Group]:
-    """The lines among the usable components, in no particular order."""
-    ids = np.flatnonzero(usable)
+def find_groups(pieces: Pieces, shape: tuple[int, int]) -> list[Group]:
+    """The lines of a page of `shape` (height, width), in no particular order."""
+    ids, boxes, segment, tall = pieces
     if not len(ids):
         return []
-    boxes = found.boxes[ids].astype(np.float32)
-    segment = segments(boxes, found.labels.shape)
     heights = boxes[:, BOTTOM] - boxes[:, TOP]
-    tall = _too_tall(heights, boxes, segment)
     if tall.any():
-        segment = segments(boxes, found.labels.shape, without=tall)
+        segment = segments(boxes, shape, without=tall)
     line = _adopt(boxes, heights, segment)
     line = _adopt(boxes, heights, _join_rows(boxes, heights, line), drop=True)
-    groups = []
-    order = np.argsort(line, kind="stable")
-    bounds = np.searchsorted(line[order], np.arange(line.max() + 2))
-    for start, stop in pairwise(bounds.tolist()):
-        mine = order[start:stop]
-        if len(mine):
-            groups.append(_group(ids[mine], boxes[mine], heights[mine]))
-    return groups
-
-
-def _group(ids: NDArray[np.intp], boxes: Boxes, heights: NDArray[np.float32]) -> Group:
-    low, high = boxes.min(axis=0), boxes.max(axis=0)
-    size = _weighted_percentile(heights, np.minimum(boxes[:, RIGHT] - boxes[:, LEFT], 2 * heights), 0.8)
-    return Group(ids, (float(low[LEFT]), float(low[TOP]), float(high[RIGHT]), float(high[BOTTOM])), size)
+    kept = np.flatnonzero(line >= 0)
+    order = kept[np.argsort(line[kept], kind="stable")]
+    ids, boxes, heights, line = ids[order], boxes[order], heights[order], line[order]
+    weights = np.minimum(boxes[:, RIGHT] - boxes[:, LEFT], 2 * heights)
+    starts = np.flatnonzero(np.diff(line, prepend=-1))
+    extents = _extents(
+        boxes, np.repeat(np.arange(len(starts)), np.diff(starts, append=len(line))), len(starts)
+    )
+    return [
+        Group(
+            ids[start:stop],
+            (extent[LEFT], extent[TOP], extent[RIGHT], extent[BOTTOM]),
+            _weighted_percentile(heights[start:stop], weights[start:stop], 0.8),
+        )
+        for start, stop, extent in zip(
+            starts.tolist(), [*starts[1:].tolist(), len(line)], extents.tolist(), strict=True
+        )
+    ]
 
 
 def segments(
@@ -160,7 +180,7 @@ def segments(
     height = boxes[:, BOTTOM] - boxes[:, TOP]
     width = boxes[:, RIGHT] - boxes[:, LEFT]
     scale = 1.0 / float(np.clip(round(typical_height(height, width) / 7), 1, 4))
-    painted = np.zeros((int(shape[0] * scale) + 2, int(shape[1] * scale) + 2), np.uint8)
+    size = (int(shape[0] * scale) + 2, int(shape[1] * scale) + 2)
     cut = np.where(height >= 4, CORE * height, 0)
     rectangles = np.stack(
         (
@@ -174,8 +194,7 @@ def segments(
     rectangles = np.maximum(np.floor(rectangles * scale), 0).astype(np.int32)
     rectangles[:, BOTTOM] = np.maximum(rectangles[:, BOTTOM], rectangles[:, TOP] + 1)
     skip = np.zeros(len(boxes), bool) if without is None else without
-    for left, top, right, bottom in rectangles[~skip].tolist():
-        painted[top:bottom, left:right] = 1
+    painted = _painted(rectangles[~skip], size)
     _, labels = cv2.connectedComponents(painted, connectivity=4, ltype=cv2.CV_32S)
     column = ((boxes[:, LEFT] + boxes[:, RIGHT]) * (0.5 * scale)).astype(np.intp)
     row = np.minimum((rectangles[:, TOP] + rectangles[:, BOTTOM]) // 2, painted.shape[0] - 1)
@@ -183,6 +202,24 @@ def segments(
     alone = np.flatnonzero(skip | (segment < 0))
     segment[alone] = labels.max() + np.arange(len(alone))
     return np.unique(segment, return_inverse=True)[1].reshape(-1)
+
+
+def _painted(rectangles: NDArray[np.int32], size: tuple[int, int]) -> Gray:
+    """An image of `size` (height, width) with 1 where a rectangle is, (N, 4), else 0."""
+    painted = np.zeros(size[0] * size[1], np.uint8)
+    inside = np.minimum(rectangles, (size[1], size[0], size[1], size[0])).astype(np.intp)
+    area = (inside[:, RIGHT] - inside[:, LEFT]) * (inside[:, BOTTOM] - inside[:, TOP])
+    for part in np.split(inside, np.flatnonzero(np.diff(np.cumsum(area) // AT_ONCE)) + 1):
+        left, top, right, bottom = part.T
+        # First where the rows of the rectangles begin, then the pixels of the rows.
+        begin = _counted(top, bottom - top) * size[1] + np.repeat(left, bottom - top)
+        painted[_counted(begin, np.repeat(right - left, bottom - top))] = 1
+    return painted.reshape(size)
+
+
+def _counted(first: NDArray[np.intp], count: NDArray[np.intp]) -> NDArray[np.intp]:
+    """`count` numbers from `first` on, for all pairs of them one after the other."""
+    return np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)
 
 
 def _too_tall(heights: NDArray[np.float32], boxes: Boxes, segment: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -245,20 +282,34 @@ def _join_rows(boxes: Boxes, heights: NDArray[np.float32], label: NDArray[np.int
 
     First over sure gaps only, so that the search for gutters sees phrases, not words.
     """
+    changed = True
     for sure in (True, False):
         for _ in range(ROUNDS):
-            count = int(label.max()) + 1
-            extent, size = _extents(boxes, label, count), _upper_height(heights, boxes, label, count)
-            foot = _upper_height(boxes[:, BOTTOM], boxes, label, count, share=0.5)
-            ids = np.flatnonzero(_is_body(extent, size))
-            extent, joined = extent[ids], np.arange(count)
-            for here, there, gap, reach in _neighbours(extent, size[ids], foot[ids]):
-                if gap <= SURE_GAP * reach or not (sure or _is_gutter(extent, here, there, gap, reach)):
-                    joined[joined == joined[ids[there]]] = joined[ids[here]]
-            if (joined == np.arange(count)).all():
+            if changed:
+                count = int(label.max()) + 1
+                extent, size = _extents(boxes, label, count), _upper_height(heights, boxes, label, count)
+                foot = _upper_height(boxes[:, BOTTOM], boxes, label, count, share=0.5)
+                ids = np.flatnonzero(_is_body(extent, size))
+                extent, names = extent[ids], ids.tolist()
+                pairs = _neighbours(extent, size[ids], foot[ids])
+            leader = list(range(count))
+            for here, there, gap, reach in pairs:
+                if gap <= SURE_GAP * reach or not (sure or is_gutter(extent, here, there, gap, reach)):
+                    leader[_leader(leader, names[there])] = _leader(leader, names[here])
+            joined = np.array([_leader(leader, number) for number in range(count)])
+            changed = bool((joined != np.arange(count)).any())
+            if not changed:
                 break
             label = np.unique(joined[label], return_inverse=True)[1].reshape(-1)
     return label
+
+
+def _leader(leader: list[int], number: int) -> int:
+    """The number that stands for all that `number` was joined with."""
+    while leader[number] != number:
+        leader[number] = leader[leader[number]]  # long chains are shortened on the way
+        number = leader[number]
+    return number
 
 
 def _neighbours(
@@ -280,69 +331,12 @@ def _neighbours(
     alike &= (gap >= -4 * reach) & (gap <= LABEL_GAP * reach)
     alike &= (extent[:, LEFT] + extent[:, RIGHT]) > (extent[:, LEFT] + extent[:, RIGHT])[:, None]
     masked = np.where(alike, gap, np.inf)
-    following = masked.argmin(axis=1)
-    pairs = []
-    for here in np.flatnonzero(np.isfinite(masked.min(axis=1))).tolist():
-        there = int(following[here])
-        if masked[here, there] <= masked[:, there].min() + reach[here, there]:
-            pairs.append((here, there, float(gap[here, there]), float(reach[here, there])))
-    return pairs
-
-
-def _is_gutter(extent: Boxes, here: int, there: int, gap: float, reach: float) -> bool:
-    """Whether the gap between two segments of a row is (part of) white space that separates columns.
-
-    Columns show by rows on both sides of one clear channel, the right ones aligned along it, the left ones
-    wider than the numbers or bullets of a list.
-    """
-    middle = (extent[here, TOP] + extent[here, BOTTOM] + extent[there, TOP] + extent[there, BOTTOM]) / 4
-    start, end = float(extent[here, RIGHT]), float(extent[there, LEFT])
-    channel = 0.8 * reach
-    rows = 1
-    centre = (extent[:, TOP] + extent[:, BOTTOM]) / 2
-    for left in np.linspace(start, max(start, end - channel), num=int(np.clip(2 * gap / reach, 2, 6))):
-        right = min(left + channel, end)
-        blocks = (extent[:, LEFT] < right - 1) & (extent[:, RIGHT] > left + 1)
-        upper = extent[blocks & (centre < middle), BOTTOM].max(initial=-np.inf)
-        lower = extent[blocks & (centre > middle), TOP].min(initial=np.inf)
-        within = (centre > upper) & (centre < lower)
-        beside = _nearest(extent, within & (extent[:, RIGHT] <= left + 1), RIGHT)
-        behind = _nearest(extent, within & (extent[:, LEFT] >= right - 1), LEFT)
-        behind = behind[extent[behind, LEFT] <= max(end, right) + ALIGNED * reach]
-        if not len(beside) or not len(behind):
-            continue
-        low, high = centre[behind].min() - reach, centre[behind].max() + reach
-        beside = beside[(centre[beside] > low) & (centre[beside] < high)]
-        if len(beside) and 2 * _labels(extent, beside, reach).sum() < len(beside):
-            rows = max(rows, min(len(beside), len(behind)))
-    label = bool(_labels(extent, np.array([here]), reach)[0])
-    needed = next(count for limit, count in GUTTER_ROWS if gap <= limit * reach)
-    return rows >= needed or gap > (LABEL_GAP if label else WIDE_GAP) * reach
-
-
-def _labels(extent: Boxes, ids: NDArray[np.intp], reach: float) -> NDArray[np.bool_]:
-    """Which of the segments may be the number or bullet of a list: short, and nothing close before them."""
-    centre = (extent[ids, TOP] + extent[ids, BOTTOM])[:, None] / 2
-    before = extent[ids, LEFT][:, None] - extent[:, RIGHT]
-    joined = (
-        (before > -reach) & (before < 3 * reach) & (centre > extent[:, TOP]) & (centre < extent[:, BOTTOM])
-    )
-    joined[np.arange(len(ids)), ids] = False
-    short = extent[ids, RIGHT] - extent[ids, LEFT] <= LABEL_WIDTH * reach
-    return np.asarray(short & ~joined.any(axis=1))
-
-
-def _nearest(extent: Boxes, chosen: NDArray[np.bool_], side: int) -> NDArray[np.intp]:
-    """Of the chosen segments those that face the channel: no other lies between in the same row."""
-    ids = np.flatnonzero(chosen)
-    if len(ids) < 2:
-        return ids
-    sign = 1 if side == RIGHT else -1
-    edge = extent[ids, side] * sign
-    centre = (extent[ids, TOP] + extent[ids, BOTTOM]) / 2
-    inside = (centre[:, None] > extent[ids, TOP]) & (centre[:, None] < extent[ids, BOTTOM])
-    hidden = inside & (edge > edge[:, None])
-    return np.asarray(ids[~hidden.any(axis=1)])
+    here, there = np.arange(len(extent)), masked.argmin(axis=1)
+    nearest = masked[here, there]
+    close = np.isfinite(nearest) & (nearest <= masked.min(axis=0)[there] + reach[here, there])
+    here, there = here[close], there[close]
+    columns = (here, there, gap[here, there], reach[here, there])
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def _adopt(

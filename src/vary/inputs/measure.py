@@ -42,6 +42,9 @@ FAINT, FAINT_REACH = 64, 0.6
 FEW = 5
 """So few glyphs are Chinese only with more strokes than 8 or E have."""
 MAX_COLUMNS = 500
+_FREE, _INK, _OTHER = 0, 256, 512
+"""Kinds of pixels, so that a kind plus a gray level tells both."""
+_NEIGHBOURS = np.array((1.0, 1.5, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,28 +122,32 @@ def measure(group: Group, found: Components, gray: Gray, strength: Gray) -> Meas
     """Measures a group of components on the gray page and the ink strength that they were found on."""
     left, top, right, bottom = (int(edge) for edge in group.box)
     step = 1 + (right - left) // MAX_COLUMNS
-    labels = found.labels[top:bottom, left:right:step]
-    member = np.zeros(len(found.area) + 1, bool)
-    member[group.members + 1] = True
-    ink = member[labels]
-    contrast, inverted = _contrast(ink, labels == 0, gray[top:bottom, left:right:step])
-    fill = float(ink.mean())
-    ink = ink[:, ink.any(axis=0)]
-    lower = ink.shape[0] - ink[::-1].argmax(axis=0)
+    kinds = np.full(len(found.area) + 1, _OTHER, np.uint16)
+    kinds[0], kinds[group.members + 1] = _FREE, _INK
+    kind = kinds[found.labels[top:bottom, left:right:step]]
+    contrast, inverted = _contrast(kind, gray[top:bottom, left:right:step])
+    ink = kind == _INK
+    fill = np.count_nonzero(ink) / ink.size
+    begun = np.count_nonzero(ink[1:] > ink[:-1]) + np.count_nonzero(ink[0])
+    # Ends of the ink in each column that has some, as maxima over numbered rows: argmax goes along columns,
+    # against the order in memory.
+    rows = np.arange(1, len(ink) + 1, dtype=np.int32)[:, None]
+    lower = (ink * rows).max(axis=0)
+    upper = len(ink) - (ink * rows[::-1]).max(axis=0)
+    upper, lower = upper[lower > 0], lower[lower > 0]
     boxes = found.boxes[group.members]
     boxes = boxes[(boxes[:, 3] - boxes[:, 1]) >= 0.25 * group.size]
     glyph_tops = _glyph_tops(boxes)
     few = len(glyph_tops) < FEW
     baseline = quantile(boxes[:, 3] - top, 0.5) if few else _mode(lower.astype(np.float32))
-    strokes = float((ink[1:] & ~ink[:-1]).sum() + ink[0].sum()) / max(1, ink.shape[1])
     return Measured(
         _stretch(group, strength),
         group.size,
         top + baseline,
-        (baseline - ink.argmax(axis=0)).astype(np.float32),
+        (baseline - upper).astype(np.float32),
         quantile(top + baseline - glyph_tops, 0.93),
         len(boxes) / len(glyph_tops),
-        strokes,
+        begun / max(1, len(lower)),
         fill,
         contrast,
         inverted,
@@ -163,6 +170,8 @@ def _stretch(group: Group, strength: Gray) -> tuple[float, float, float, float]:
 
 def _faint(strip: Gray) -> int:
     """Columns up to the last one with faint ink before other ink begins, 0 if there is hardly any."""
+    if not strip.size or strip.max() < FAINT:
+        return 0
     strong = np.flatnonzero((strip >= THRESHOLD).any(axis=0))
     faint = strip[:, : strong[0] if len(strong) else None] >= FAINT
     columns = np.flatnonzero(faint.sum(axis=0) >= 2)
@@ -184,20 +193,26 @@ def _mode(values: NDArray[np.float32]) -> float:
     if not len(values):
         return 0.0
     rows = np.maximum(np.rint(values), 0).astype(np.intp)
-    around = np.convolve(np.bincount(rows), (1.0, 1.5, 1.0), mode="same")
-    near = np.abs(values - around.argmax()) <= 1.5
-    return float(values[near].mean()) if near.any() else float(around.argmax())
+    peak = np.convolve(np.bincount(rows), _NEIGHBOURS, mode="same").argmax()
+    near = np.abs(values - peak) <= 1.5
+    chosen = values[near]
+    return float(np.add.reduce(chosen) / len(chosen)) if len(chosen) else float(peak)
 
 
-def _contrast(ink: NDArray[np.bool_], free: NDArray[np.bool_], window: Gray) -> tuple[float, bool]:
-    """Gray levels between ink and ground, and whether the ink is the lighter one."""
-    ground = window[free]
-    if not len(ground):
-        ground = window[~ink]
-    if not len(ground) or not ink.any():
+def _contrast(kind: NDArray[np.uint16], window: Gray) -> tuple[float, bool]:
+    """Gray levels between ink and ground, and whether the ink is the lighter one.
+
+    `kind`: of each pixel of the window `_FREE`, `_INK` of the line or `_OTHER` ink.
+    """
+    levels = np.bincount((kind + window).ravel(), minlength=3 * 256).reshape(3, 256)
+    below = np.cumsum(levels, axis=1)
+    free, ink, other = below[:, -1].tolist()
+    if not ink or not (free or other):
         return 255.0, False
-    difference = quantile(window[ink], 0.5) - quantile(ground, 0.5)
-    return abs(difference), difference > 0
+    ground, around = (below[0], free) if free else (below[2], other)
+    medians = (below[1].searchsorted(ink // 2, side="right"), ground.searchsorted(around // 2, side="right"))
+    difference = int(medians[0]) - int(medians[1])
+    return float(abs(difference)), difference > 0
 
 
 def page_letters(lines: Sequence[Measured]) -> PageLetters:

@@ -7,6 +7,7 @@ exactly as the reader cuts them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vary.inputs.deskew import deskew_matrix, estimate_skew, rotate
-from vary.inputs.ink import Components, Gray, components, find_ink
+from vary.inputs.ink import Components, Gray, components, find_ink, gray_quantile
 from vary.inputs.layout import reading_order, split_blocks
-from vary.inputs.lines import find_groups, remove_rules, split_joined, text_components
+from vary.inputs.lines import find_groups, remove_rules, split_joined, text_components, text_pieces
 from vary.inputs.measure import ASCENT, Measured, TextLine, measure, page_letters, text_height
 
 __all__ = [
@@ -121,19 +122,13 @@ class PageLines:
     shape: tuple[int, int]
     faint: int = 0
 
-    def polygon(self, line: TextLine) -> Polygon:
-        """The corners of a line's ink box in page pixels, clockwise from the top left."""
-        corners = np.array(
-            [
-                (line.left, line.top),
-                (line.right, line.top),
-                (line.right, line.bottom),
-                (line.left, line.bottom),
-            ]
-        )
+    def polygons(self, lines: Sequence[TextLine]) -> list[Polygon]:
+        """The corners of lines' ink boxes in page pixels, clockwise from the top left."""
+        boxes = np.array([(line.left, line.top, line.right, line.bottom) for line in lines]).reshape(-1, 4)
+        corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
         points = (corners - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
         points = np.clip(points, 0, (self.shape[1], self.shape[0]))
-        return tuple((float(x), float(y)) for x, y in points)
+        return [tuple((x, y) for x, y in polygon) for polygon in points.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +161,12 @@ def find_lines(gray: Gray) -> PageLines:
         gray = rotate(gray, matrix, turned, int(np.median(gray[::8, ::8])))
         strength = rotate(strength, matrix, turned, 0)
         found, usable = _text(strength, components(strength))
-    if split_joined(strength, found, usable):
+    pieces = text_pieces(found, usable)
+    if split_joined(strength, found, pieces):
         found = components(strength)
-        usable = text_components(found)
-    measured = [measure(group, found, gray, strength) for group in find_groups(found, usable)]
-    text, faint = _only_text(measured, int(usable.sum()))
+        pieces = text_pieces(found, text_components(found))
+    measured = [measure(group, found, gray, strength) for group in find_groups(pieces, turned)]
+    text, faint = _only_text(measured, len(pieces.ids))
     return PageLines(_arrange(text), skew, gray, matrix, shape, faint)
 
 
@@ -193,8 +189,10 @@ def _only_text(lines: list[Measured], pieces: int) -> tuple[list[Measured], int]
     limit = max(MIN_CONTRAST, CONTRAST_SHARE * strongest)
     faint = sum(line.contrast < limit and line.count >= FAINT_COUNT for line in lines)
     lines = [line for line in lines if line.contrast >= limit]
-    sizes = [line.size for line in lines for _ in range(line.count) if line.count >= 5]
-    kept = [line for line in lines if _is_text(line, float(np.median(sizes)) if sizes else 0.0)]
+    long = [line for line in lines if line.count >= 5]
+    sizes = np.repeat([line.size for line in long], [line.count for line in long])
+    common = float(np.median(sizes)) if long else 0.0
+    kept = [line for line in lines if _is_text(line, common)]
     if pieces > DUST * sum(line.count for line in kept):
         kept = [line for line in kept if line.size >= DUST_SIZE]
     return kept, faint
@@ -285,7 +283,7 @@ def _ground(gray: Gray, line: TextLine) -> int:
     top, bottom = max(0, int(line.top) - 1), int(line.bottom) + 1
     left, right = max(0, int(line.left) - 1), int(line.right) + 1
     window = gray[top:bottom, left:right][:: max(1, (bottom - top) // 24), :: max(1, (right - left) // 200)]
-    return int(np.percentile(window, 25 if line.inverted else 75)) if window.size else 255
+    return int(gray_quantile(window, 0.25 if line.inverted else 0.75)) if window.size else 255
 
 
 def _crop(gray: Gray, edges: list[int], ground: int) -> Gray:
@@ -310,16 +308,15 @@ def line_windows(
     with consecutive line numbers.
     """
     page = find_lines(_gray(image))
+    margin = SIDE_MARGIN * line_height / LINE_HEIGHT
+    parts = [part for line in page.lines for part in _split_wide(page.gray, line, line_height, max_width)]
     windows: list[Window] = []
     block, number = -1, 0
-    for line in page.lines:
-        for part in _split_wide(page.gray, line, line_height, max_width):
-            number = number + 1 if line.block == block else 0
-            block = line.block
-            cut = cut_line(page.gray, part, line_height=line_height)
-            windows.append(
-                Window(cut, page.polygon(part), block, number, SIDE_MARGIN * line_height / LINE_HEIGHT)
-            )
+    for part, polygon in zip(parts, page.polygons(parts), strict=True):
+        number = number + 1 if part.block == block else 0
+        block = part.block
+        cut = cut_line(page.gray, part, line_height=line_height)
+        windows.append(Window(cut, polygon, block, number, margin))
     return PageWindows(windows, blank=not windows, skew=page.skew, faint=page.faint)
 
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vary.datagen.degradation.geometry import Geometry, Matrix, Wave
 from vary.datagen.fonts import FontCatalogue
+from vary.datagen.lines.engine import _moved as moved_lines
 from vary.datagen.lines.painting import LinePlan, PagePlan, PaintedLine, match_lines, paint_page
 
 TEXTS = ("Typography quickly", "jumps, (over) it", "no descender or")
@@ -56,11 +58,13 @@ def test_underlining_adds_ink_below_and_keeps_the_box(plan: PagePlan) -> None:
     assert ruled.lines[0].bottom == plain.lines[0].bottom
 
 
-def test_a_line_that_runs_off_the_page_is_no_truth(plan: PagePlan) -> None:
+def test_a_line_that_runs_off_the_page_is_not_painted(plan: PagePlan) -> None:
     long = LinePlan("far too long a line " * 4, "test", 20.0, 40.0)
-    spread = replace(long, gap=1.0)  # painted word by word: the first ones fit
-    for line in (long, spread):
-        assert paint_page(replace(plan, lines=(line,))).lines == []
+    spread = replace(long, gap=1.0)  # set word by word: the first ones would fit
+    for line in (long, spread, replace(spread, underlined=(0,))):
+        page = paint_page(replace(plan, lines=(line,)))
+        assert page.lines == []
+        assert (page.gray == plan.paper).all()
 
 
 def painted(left: float, top: float, right: float, bottom: float) -> PaintedLine:
@@ -69,6 +73,28 @@ def painted(left: float, top: float, right: float, bottom: float) -> PaintedLine
 
 
 TRUTH = [painted(10, 10, 200, 30), painted(10, 40, 150, 60)]
+
+
+def test_lines_move_with_the_page() -> None:
+    """Against each point of each edge moved by itself."""
+    matrix = np.array([[0.99, -0.1, 7.0], [0.1, 0.99, -3.0]])
+    geometry = Geometry(
+        (Wave(2.0, 90.0, 0.4), Matrix(np.array([[1, 0.02, 3], [-0.01, 1, 2], [0, 1e-5, 1.0]])))
+    )
+    for line, moved in zip(TRUTH, moved_lines(TRUTH, geometry, matrix), strict=True):
+        edges = []
+        for row in (line.top, line.bottom, line.core_top, line.core_bottom):
+            points = np.array([(x, row) for x in np.linspace(line.left, line.right, 9)])
+            edges.append(geometry.apply(points) @ matrix[:, :2].T + matrix[:, 2])
+        core = np.concatenate(edges[2:])
+        assert moved.plan is line.plan
+        assert moved.left == pytest.approx(core[:, 0].min())
+        assert moved.right == pytest.approx(core[:, 0].max())
+        assert moved.top == pytest.approx(edges[0][:, 1].min())
+        assert moved.bottom == pytest.approx(edges[1][:, 1].max())
+        assert moved.core_top == pytest.approx(np.median(edges[2][:, 1]))
+        assert moved.core_bottom == pytest.approx(np.median(edges[3][:, 1]))
+    assert moved_lines([], geometry, matrix) == []
 
 
 def test_exact_boxes_are_paired() -> None:

@@ -6,9 +6,10 @@ it.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -150,11 +151,12 @@ class LineEngine:
         degradation = draw_degradation(rng, config.clean_share)
         gray, geometry = degradation.apply(page.gray, page.size, rng)
         found = find_lines(gray)
-        truth = [_moved(line, geometry, found.matrix) for line in page.lines]
+        truth = _moved(page.lines, geometry, found.matrix)
         boxes = [(line.left, line.top, line.right, line.bottom) for line in found.lines]
         slack = 1.5 + 0.07 * page.size + (0.0 if degradation.profile == "clean" else 1.5)
         pairs, dropped = match_lines(boxes, truth, em=page.size, slack=slack)
         samples = []
+        polygons = found.polygons(found.lines)
         for number, which in pairs:
             line = page.lines[which]
             jitter = _draw_jitter(rng, config.jitter)
@@ -171,7 +173,7 @@ class LineEngine:
                     family=page.family,
                     size=page.size,
                     language=language,
-                    box=_bounds(found.polygon(found.lines[number])),
+                    box=_bounds(polygons[number]),
                     page_index=index,
                     line_index=which,
                     source=line.plan.source,
@@ -249,22 +251,29 @@ def _shares(config: LineEngineConfig) -> NDArray[np.float64]:
     return np.asarray(shares / shares.sum(), dtype=np.float64)
 
 
-def _moved(line: PaintedLine, geometry: Geometry, matrix: NDArray[np.float64]) -> PaintedLine:
-    """A painted line in px of the deskewed page."""
-    places = np.linspace(line.left, line.right, 9)
-    rows = (line.top, line.bottom, line.core_top, line.core_bottom)
-    points = np.array([(x, y) for y in rows for x in places])
-    moved = geometry.apply(points) @ matrix[:, :2].T + matrix[:, 2]
-    x, y = moved[:, 0].reshape(4, -1), moved[:, 1].reshape(4, -1)
-    return PaintedLine(
-        plan=line.plan,
-        left=float(x[2:].min()),
-        right=float(x[2:].max()),
-        top=float(y[0].min()),
-        bottom=float(y[1].max()),
-        core_top=float(np.median(y[2])),
-        core_bottom=float(np.median(y[3])),
+def _moved(
+    lines: Sequence[PaintedLine], geometry: Geometry, matrix: NDArray[np.float64]
+) -> list[PaintedLine]:
+    """Painted lines in px of the deskewed page: nine points along each of their four edges are moved."""
+    edges = [
+        (line.left, line.right, line.top, line.bottom, line.core_top, line.core_bottom) for line in lines
+    ]
+    places = np.array(edges).reshape(-1, 6, 1)
+    across = places[:, 0:1] + (places[:, 1:2] - places[:, 0:1]) * np.linspace(0.0, 1.0, 9)
+    points = np.stack(np.broadcast_arrays(across, places[:, 2:]), axis=-1)
+    moved = geometry.apply(points.reshape(-1, 2)) @ matrix[:, :2].T + matrix[:, 2]
+    x, y = np.moveaxis(moved.reshape(-1, 4, 9, 2), -1, 0)  # (lines, edges, points) each
+    middle = np.sort(y[:, 2:], axis=2)[:, :, 4]
+    columns = (
+        x[:, 2:].min(axis=(1, 2)),
+        y[:, 0].min(axis=1),
+        x[:, 2:].max(axis=(1, 2)),
+        y[:, 1].max(axis=1),
+        middle[:, 0],
+        middle[:, 1],
     )
+    numbers = np.stack(columns, axis=1).tolist()
+    return [PaintedLine(line.plan, *row) for line, row in zip(lines, numbers, strict=True)]
 
 
 def _bounds(polygon: tuple[tuple[float, float], ...]) -> tuple[float, float, float, float]:
@@ -275,10 +284,10 @@ def _bounds(polygon: tuple[tuple[float, float], ...]) -> tuple[float, float, flo
 def _draw_jitter(rng: np.random.Generator, scale: float) -> CutJitter | None:
     if not scale:
         return None
-    shift, size, left, right = rng.standard_normal(4)
+    shift, size, left, right = rng.standard_normal(4).tolist()
     return CutJitter(
-        shift=float(0.7 * scale * shift),
-        scale=float(np.exp(0.045 * scale * size)),
-        left=float(np.clip(1.0 * scale * left, -1.5, 6)),
-        right=float(np.clip(1.0 * scale * right, -1.5, 6)),
+        shift=0.7 * scale * shift,
+        scale=math.exp(0.045 * scale * size),
+        left=min(max(scale * left, -1.5), 6.0),
+        right=min(max(scale * right, -1.5), 6.0),
     )

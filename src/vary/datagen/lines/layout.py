@@ -31,6 +31,10 @@ def _units(text: str) -> list[tuple[str, bool]]:
     units: list[tuple[str, bool]] = []
     for word in text.split(" "):
         blank = bool(units)
+        if word.isascii():
+            if word:
+                units.append((word, blank))
+            continue
         piece = ""
         for character in word:
             breakable = is_han(character) or ord(character) >= 0x3000

@@ -6,18 +6,17 @@ light-on-dark pages and faint inks are the same code.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from vary.datagen.fonts import SHAPING, FontFace, load_font, shapes_safely
+from vary.datagen.fonts import FontFace
+from vary.datagen.lines.typesetter import Box, Typesetter, ink_box
 
 __all__ = [
     "LinePage",
@@ -31,8 +30,6 @@ __all__ = [
 ]
 
 Gray = NDArray[np.uint8]
-Box = tuple[int, int, int, int]
-"""left, top, right, bottom in px."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,75 +46,6 @@ class LinePlan:
     baseline: float
     gap: float = 0.0
     underlined: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Typesetter:
-    """A face at a size, in px em: advance widths and ink of texts, with or without shaping."""
-
-    font: ImageFont.FreeTypeFont
-    features: list[str] | None
-    widths: dict[str, float]
-
-    @classmethod
-    def make(cls, face: FontFace, size: float, raqm: bool) -> Typesetter:
-        """A face at `size` px; `raqm` asks for kerning and ligatures, which only a safe face gets."""
-        shaped = raqm and shapes_safely(face)
-        layout = ImageFont.Layout.RAQM if shaped else ImageFont.Layout.BASIC
-        font = load_font(face.path, face.index, size, int(layout))
-        return cls(font, SHAPING if shaped else None, _character_widths(face, size))
-
-    @property
-    def size(self) -> float:
-        """The em in px."""
-        return float(self.font.size)
-
-    def advance(self, text: str) -> float:
-        """The advance width of `text` in px, without kerning (asking for every word's takes longer than
-        painting it)."""
-        widths = self.widths
-        return sum([widths[character] for character in text])
-
-    def bounds(self, text: str) -> tuple[float, float, float, float]:
-        """The ink box of `text`: left, top, right, bottom in px from the start of its baseline."""
-        return self.font.getbbox(text, anchor="ls", features=self.features)
-
-    def stamp(self, canvas: ImageDraw.ImageDraw, text: str, x: float, y: float) -> Box | None:
-        """Paint `text` on an ink canvas, its baseline starting at (x, y).
-
-        Returns its ink box; None, and nothing is painted, where it has no ink or would run off the canvas.
-        """
-        column, row = math.floor(x), math.floor(y)
-        mask, (left, top) = self.font.getmask2(
-            text, mode="L", anchor="ls", start=(x - column, y - row), features=self.features
-        )
-        ink = mask.getbbox()
-        if ink is None:
-            return None
-        left, top = left + column, top + row
-        box = (left + ink[0], top + ink[1], left + ink[2], top + ink[3])
-        width, height = canvas.im.size
-        if box[0] < 0 or box[1] < 0 or box[2] > width or box[3] > height:
-            return None
-        canvas.draw.draw_bitmap((left, top), mask, 255)
-        return box
-
-
-class _CharacterWidths(dict[str, float]):
-    """The advance widths of characters, asked for once each."""
-
-    def __init__(self, font: ImageFont.FreeTypeFont) -> None:
-        super().__init__()
-        self.font = font
-
-    def __missing__(self, character: str) -> float:
-        width = self[character] = float(self.font.getlength(character))
-        return width
-
-
-@lru_cache(maxsize=512)
-def _character_widths(face: FontFace, size: float) -> dict[str, float]:
-    return _CharacterWidths(load_font(face.path, face.index, size, int(ImageFont.Layout.BASIC)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +136,7 @@ def paint_page(plan: PagePlan) -> PaintedPage:
     if scale > 1:
         ink = cv2.resize(ink, (plan.width, plan.height), interpolation=cv2.INTER_AREA)
     table = np.round(np.linspace(plan.paper, plan.ink, 256)).astype(np.uint8)
-    return PaintedPage(table[ink], painted)
+    return PaintedPage(np.asarray(cv2.LUT(ink, table), dtype=np.uint8), painted)
 
 
 def _x_height(font: Typesetter) -> float:
@@ -216,38 +144,43 @@ def _x_height(font: Typesetter) -> float:
     return bottom - top
 
 
-def _paint_line(
-    canvas: ImageDraw.ImageDraw, font: Typesetter, plan: PagePlan, line: LinePlan
-) -> tuple[float, float, float, float] | None:
-    """Add one line to the ink; returns its ink box in ink px, or None where a part of it could not be
-    painted."""
+def _paint_line(canvas: ImageDraw.ImageDraw, font: Typesetter, plan: PagePlan, line: LinePlan) -> Box | None:
+    """Add one line to the ink; returns its ink box in ink px, or None, and nothing is painted, where a part
+    of it has no ink or would run off the canvas."""
     scale = plan.scale
     x, y = line.left * scale, line.baseline * scale
     tracking = plan.tracking * scale
+    rules: list[tuple[float, float]] = []
     if not (line.gap or tracking or line.underlined):
-        box = font.stamp(canvas, line.text, x, y)
-        return None if box is None else _union([box])
-    boxes = []
-    blank = font.advance(" ") + line.gap * scale + tracking
-    for number, word in enumerate(line.text.split(" ")):
-        start = x
-        for piece in word if tracking else (word,):
-            boxes.append(font.stamp(canvas, piece, x, y))
-            x += font.advance(piece) + tracking
-        if number in line.underlined:
-            thickness = max(1.0, 0.05 * font.size)
-            top = y + max(0.11 * font.size, 1.5)
-            canvas.rectangle(
-                (round(start), round(top), round(x - tracking), round(top + thickness) - 1), fill=255
-            )
-        x += blank
-    painted = [box for box in boxes if box is not None]
-    return _union(painted) if len(painted) == len(boxes) else None
+        parts = [font.set(line.text, x, y)]
+    else:
+        parts = []
+        blank = font.advance(" ") + line.gap * scale + tracking
+        for number, word in enumerate(line.text.split(" ")):
+            start = x
+            for piece in word if tracking else (word,):
+                parts.append(font.set(piece, x, y))
+                x += font.advance(piece) + tracking
+            if number in line.underlined:
+                rules.append((start, x - tracking))
+            x += blank
+    placed = [glyph for part in parts if part for glyph in part]
+    box = ink_box(placed)
+    if box is None or not all(parts) or not _within(box, canvas.im.size):
+        return None
+    for (mask, left, top, _), column, row in placed:
+        canvas.draw.draw_bitmap((column + left, row + top), mask, 255)
+    thickness = max(1.0, 0.05 * font.size)
+    top_of_rule = y + max(0.11 * font.size, 1.5)
+    for start, end in rules:
+        canvas.rectangle(
+            (round(start), round(top_of_rule), round(end), round(top_of_rule + thickness) - 1), fill=255
+        )
+    return box
 
 
-def _union(boxes: Sequence[Box]) -> tuple[float, float, float, float]:
-    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
-    return float(min(lefts)), float(min(tops)), float(max(rights)), float(max(bottoms))
+def _within(box: Box, size: tuple[int, int]) -> bool:
+    return box[0] >= 0 and box[1] >= 0 and box[2] <= size[0] and box[3] <= size[1]
 
 
 def match_lines(
@@ -266,19 +199,18 @@ def match_lines(
     """
     dropped: Counter[str] = Counter()
     partners: dict[int, list[int]] = {}
+    places = np.array([(line.left, line.core_top, line.right, line.core_bottom) for line in truth])
+    lefts, tops, rights, bottoms = places.reshape(-1, 4).T
+    cores = np.maximum(bottoms - tops, 1.0)
     for number, (left, top, right, bottom) in enumerate(found):
-        held = []
-        for index, line in enumerate(truth):
-            inside = min(bottom, line.core_bottom) - max(top, line.core_top)
-            across = min(right, line.right) - max(left, line.left)
-            core = max(line.core_bottom - line.core_top, 1.0)
-            if across > 0 and inside > 0.3 * core:
-                held.append((index, core - inside))
+        inside = np.minimum(bottom, bottoms) - np.maximum(top, tops)
+        across = np.minimum(right, rights) - np.maximum(left, lefts)
+        held = np.flatnonzero((across > 0) & (inside > 0.3 * cores))
         if len(held) != 1:
-            dropped["nothing painted here" if not held else "several lines in one"] += 1
+            dropped["nothing painted here" if not len(held) else "several lines in one"] += 1
             continue
-        index, lost = held[0]
-        line = truth[index]
+        index = int(held[0])
+        lost, line = cores[index] - inside[index], truth[index]
         if lost > max(1.5, 0.2 * (line.core_bottom - line.core_top)):
             dropped["cut above or below"] += 1
         elif max(abs(left - line.left), abs(right - line.right)) > slack:

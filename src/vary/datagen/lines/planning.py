@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,19 +196,21 @@ class PagePlanner:
         texts: list[tuple[str, str, bool, bool]] = []
         widths: dict[str, float] = {}
         font = self.font
-        failures = 0
+        failures, painted = 0, set(" ")  # the characters that the face is known to paint
         while len(texts) < count:
             length = int(limits.width / (0.5 * font.size) * self.rng.uniform(0.3, 2.5)) + 1
             paragraph = self.writer.paragraph(length)
-            if not allowed_text(paragraph.text, self.language) or self.face.missing(paragraph.text):
+            unseen = set(paragraph.text) - painted
+            if not allowed_text(paragraph.text, self.language) or self.face.missing(unseen):
                 failures += 1
                 if failures > 60:
                     self.face, failures = self._draw_face(), 0
-                    widths, font = {}, self.font
+                    widths, font, painted = {}, self.font, set(" ")
                 continue
+            painted |= unseen
             text = self._excerpt(paragraph.text, count * 3)
-            lines = list(break_paragraph(text, font, limits, widths, hyphenate=self.hyphenate))
-            lines = lines[: max(2, count // 2)]
+            broken = break_paragraph(text, font, limits, widths, hyphenate=self.hyphenate)
+            lines = list(islice(broken, max(2, count // 2)))
             last = len(lines) - 1
             texts += [
                 (line, paragraph.source, number == 0, number == last)
