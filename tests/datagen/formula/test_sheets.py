@@ -35,6 +35,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "zh": {"languages": ("zh",)},
     "mixed": {"languages": ("mixed",)},
 }
+PACKAGES = {
+    "pdflatex": (r"\usepackage{amssymb,textcomp}", r"\usepackage[T1]{fontenc}"),
+    "xelatex": (r"\usepackage{fontspec,unicode-math}",),
+    "xelatex-chinese": (r"\usepackage{fontspec,unicode-math,xeCJK}",),
+}
+"""What a format has loaded."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -231,7 +237,7 @@ def fonts_of(pdf: bytes) -> set[str]:
 def test_formulas_typeset_again_give_the_same_picture(
     sheet: tuple[FormulaEngine, Draw, Typeset],
 ) -> None:
-    """The LaTeX of a box's label, typeset at the box's place without the engine's macros."""
+    """The LaTeX of a box's label, typeset at the box's place without the engine's macros and format."""
     engine, draw, _ = sheet
     _, style, typeface, _, _ = engine._sheet(engine._rng(0))
     page = max(pages(draw), key=lambda sample: sum(box.level == "formula" for box in sample.boxes))
@@ -253,8 +259,8 @@ def test_formulas_typeset_again_give_the_same_picture(
             rf"\documentclass[{style.size}pt]{{article}}",
             rf"\usepackage[paperwidth={width}bp,paperheight={height}bp]{{geometry}}",
             r"\usepackage{amsmath}",
-            r"\usepackage{amssymb}" if typeface.program == "pdflatex" else "",
-            typeface.preamble,
+            *PACKAGES[typeface.format],
+            typeface.preamble.replace("[Path=./]", "[Path=./,mathrm=sym,mathbf=sym]"),
             r"\AtBeginDocument{\let\setminus\smallsetminus}" if typeface.program == "xelatex" else "",
             rf"\linespread{{{style.spread:.3f}}}",
             r"\begin{document}\nointerlineskip",

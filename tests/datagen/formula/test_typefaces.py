@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import vary.datagen.formula.typefaces as typefaces_module
 from vary.datagen.fonts import FontCatalogue
-from vary.datagen.formula import FormulaEngine
+from vary.datagen.formula import FormulaEngine, phrases
 from vary.datagen.formula.prose import chinese_blanks
 from vary.datagen.formula.typefaces import Typefaces, find_maths_fonts
 from vary.errors import DataError, MissingDependencyError
@@ -72,6 +74,25 @@ def test_ligatures_that_are_other_characters_are_switched_off(
         monkeypatch.setattr(typefaces_module, "shapes_safely", lambda face, safe=safe: safe)
         face = typefaces.draw("zh", np.random.default_rng(0))
         assert ("-liga" in face.preamble) is not safe
+
+
+def test_a_font_without_simplified_characters_sets_no_sheet(formula_catalogue: FontCatalogue) -> None:
+    """The words of headings and tables are simplified: such a font would lose nearly all of its pages."""
+    words = "".join(re.findall(r"[\u4e00-\u9fff]", Path(phrases.__file__).read_text("utf-8")))
+    chinese = [face for face in formula_catalogue.faces if face.covers("的")]
+    assert all(face.covers(words) for face in chinese)
+    assert Typefaces(FontCatalogue(tuple(chinese)), xelatex_share=0.5).describe()["chinese"]
+    code = ord("为")
+    traditional = tuple(
+        replace(
+            face,
+            path=f"{face.path} of traditional characters",
+            ranges=tuple(pair for pair in face.ranges if not pair[0] <= code <= pair[1]),
+        )
+        for face in chinese
+    )
+    assert all(face.covers("的") for face in traditional)
+    assert Typefaces(FontCatalogue(traditional), xelatex_share=0.5).describe()["chinese"] == []
 
 
 def test_missing_fonts_are_named(formula_catalogue: FontCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -86,6 +86,7 @@ words = st.text(
 
 
 @given(words.filter(bool))
+@example("__0__")
 def test_a_paragraph_shows_its_text_whatever_it_is(text: str) -> None:
     made = document(paragraph(text))
     written = markdown(printed(made), made, marginals=True)

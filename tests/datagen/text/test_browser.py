@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from vary.datagen.fonts import FontCatalogue
@@ -47,6 +49,24 @@ def test_a_letter_that_no_font_has_leaves_no_ink(sans: PageFont) -> None:
     assert not (glyphs.text == "ab国" and inked.all())
     with PdfPages(print_html(page.replace("国", "c"), [sans])) as pdf:
         assert pdf.glyphs(0).text == "abc"
+
+
+def test_a_font_that_is_cut_prints_the_same_page(sans: PageFont, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "Flügel, 12 %"
+    page = f'<meta charset="utf-8"><p style="font-family: F0">{text}'
+    cut = replace(sans, characters=text)
+    with PdfPages(print_html(page, [sans])) as pdf:
+        whole = pdf.image(0, 2.0, coloured=False)
+    monkeypatch.setattr("vary.datagen.text.browser._LARGE_FONT", 0)
+    pdf_of_cut = print_html(page, [cut])
+    with PdfPages(pdf_of_cut) as pdf:
+        assert pdf.glyphs(0).text == text.replace(" ", "")
+        assert np.array_equal(pdf.image(0, 2.0, coloured=False), whole)
+    # What is not asked for is gone, so it was the cut font that printed the page.
+    with PdfPages(print_html(page.replace("12", "34"), [cut])) as pdf:
+        glyphs = pdf.glyphs(0)
+        inked = glyphs.ink[:, 2] > glyphs.ink[:, 0]
+        assert not (glyphs.text == "Flügel,34%" and inked.all())
 
 
 def test_without_chromium_the_line_that_installs_it_is_told(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from vary.datagen.degradation import degrade
 from vary.datagen.fonts import FontCatalogue, find_fonts
 from vary.datagen.formula.composing import Composer
 from vary.datagen.formula.configuration import FormulaEngineConfig
+from vary.datagen.formula.formats import common_preamble, format_file
 from vary.datagen.formula.latex import run_latex
 from vary.datagen.formula.pages import SheetSamples, paint_pages, smallest_em
 from vary.datagen.formula.phrases import HEADINGS
@@ -54,6 +56,8 @@ class FormulaEngine:
             self.fonts, xelatex_share=config.xelatex_share, computer_modern=config.computer_modern
         )
         self.typefaces.check(config.languages)
+        # Made here once: workers, which get the engine pickled, find the files.
+        self._formats = {name: format_file(name) for name in self.typefaces.formats(config.languages)}
 
     @property
     def length(self) -> int | None:
@@ -75,6 +79,7 @@ class FormulaEngine:
             height=style.paper[1] * POINTS_PER_BIG_POINT,
             first_page=style.first_page,
             files=typeface.files,
+            start=self._start(typeface.format),
             time_limit=config.time_limit,
         )
         counts, dropped = Counter({"sheets": 1}), Counter[str]()
@@ -95,7 +100,7 @@ class FormulaEngine:
         """The LaTeX document of sheet `index`, to look at."""
         rng = self._rng(index)
         sheet, style, typeface, _, running = self._sheet(rng)
-        return document(sheet, style, typeface, running)
+        return common_preamble(typeface.format) + document(sheet, style, typeface, running)
 
     def describe(self) -> Record:
         """What the samples depend on: settings, hashes of the corpus, fonts, versions."""
@@ -109,6 +114,11 @@ class FormulaEngine:
             "fonts": self.typefaces.describe(),
             "versions": {**package_versions("fonttools", "pypdfium2"), **program_versions()},
         }
+
+    def _start(self, name: str) -> Path:
+        """The file of a format; one of this process where that of the first has gone or is elsewhere."""
+        path = self._formats[name]
+        return path if path.is_file() else format_file(name)
 
     def _rng(self, index: int) -> np.random.Generator:
         return np.random.default_rng([self.config.seed, zlib.crc32(self.config.split.encode()), index])

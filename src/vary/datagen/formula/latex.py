@@ -18,7 +18,7 @@ from pathlib import Path
 
 from vary.errors import DataError, MissingDependencyError
 
-__all__ = ["MACROS", "Place", "Typeset", "run_latex"]
+__all__ = ["MACROS", "Place", "Typeset", "run_latex", "run_program"]
 
 _POINTS_PER_SP = 1 / 65536
 _MAX_PDF_BYTES = 64 * 2**20
@@ -102,11 +102,13 @@ def run_latex(
     height: float,
     first_page: int,
     files: Sequence[tuple[str, str]] = (),
+    start: Path | None = None,
     time_limit: float = 120.0,
 ) -> Typeset:
     """Typeset `source`; pages are `height` TeX points high and counted from `first_page`.
 
-    `files` are linked beside it, (name, target).
+    `files` are linked beside it, (name, target); `start` is the format file to start from, None the
+    program's own.
 
     Raises:
         MissingDependencyError: if the program is not installed.
@@ -117,17 +119,33 @@ def run_latex(
         (folder / "sheet.tex").write_text(source, encoding="utf-8")
         for link, target in files:
             (folder / link).symlink_to(Path(target).resolve())
-        code = _run(program, folder, time_limit)
+        command = [program]
+        if start is not None:
+            (folder / "start.fmt").symlink_to(start)
+            command.append("-fmt=start")
+        if program == "xelatex":
+            # The PDF is read once and thrown away, so it is not compressed.
+            command.append("-output-driver=xdvipdfmx -z 0 -q -E")
+        error = run_program(command, folder, time_limit)
+        if error is not None:
+            return Typeset(b"", {}, frozenset(), {}, error)
         log = _read(folder / "sheet.log").decode("utf-8", errors="replace")
-        if code != 0:
-            return Typeset(b"", {}, frozenset(), {}, _error(log))
         marks = _read(folder / "marks.txt").decode("ascii", errors="replace")
         places, left_out = _places(marks, height, first_page)
         return Typeset(_read(folder / "sheet.pdf"), places, left_out, _faults(log))
 
 
-def _run(program: str, folder: Path, time_limit: float) -> int:
-    command = [program, "-no-shell-escape", "-interaction=nonstopmode", "-halt-on-error", "sheet.tex"]
+def run_program(command: Sequence[str], folder: Path, time_limit: float) -> str | None:
+    """Run a LaTeX program on `sheet.tex` in `folder`; its message where it refuses it, else None.
+
+    `command` is the program and what stands before the file's name.
+
+    Raises:
+        MissingDependencyError: if the program is not installed.
+        DataError: if it takes longer than `time_limit` seconds or is killed.
+    """
+    program, *more = command
+    options = ["-no-shell-escape", "-interaction=nonstopmode", "-halt-on-error"]
     kept = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "TEXMFHOME", "TEXMFLOCAL", "FONTCONFIG_PATH")
     environment = {name: os.environ[name] for name in kept if name in os.environ} | {
         "HOME": str(folder),
@@ -146,7 +164,7 @@ def _run(program: str, folder: Path, time_limit: float) -> int:
     }
     try:
         process = subprocess.Popen(
-            command,
+            [program, *options, *more, "sheet.tex"],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -171,7 +189,9 @@ def _run(program: str, folder: Path, time_limit: float) -> int:
         _end(process)
     if code < 0:
         raise DataError(f"{program} was ended by signal {-code}; is there enough memory for so many workers?")
-    return code
+    if code == 0:
+        return None
+    return _error(_read(folder / "sheet.log").decode("utf-8", errors="replace"))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

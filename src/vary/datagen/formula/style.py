@@ -79,14 +79,12 @@ def draw_style(rng: np.random.Generator, language: str, two_columns_share: float
 
 
 def document(sheet: Sheet, style: Style, typeface: Typeface, running: str) -> str:
-    """The whole source of a sheet; `running` is the text of a running head."""
+    """The source of a sheet after `common_preamble`; `running` is the text of a running head."""
     width, height = (round(side, 2) for side in style.paper)
     lines = [
         rf"\documentclass[{style.size}pt{',twocolumn' if style.columns == 2 else ''}]{{article}}",
         rf"\usepackage[paperwidth={width}bp,paperheight={height}bp,margin={style.margin:.1f}bp]{{geometry}}",
-        r"\usepackage{amsmath,amsthm}",
-        *([r"\usepackage{amssymb}"] if typeface.program == "pdflatex" else []),
-        r"\usepackage{booktabs,array}",
+        r"\usepackage{booktabs}",
         typeface.preamble,
         r"\providecommand{\square}{\mdlgwhtsquare}",  # unicode-math's name
         # Not every face has a bullet, not every mathematics font the large backslash.

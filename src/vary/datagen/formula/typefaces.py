@@ -56,6 +56,8 @@ _PDFLATEX = (
 )
 """Families of pdfLaTeX: name, LaTeX's name, how often."""
 _PDFLATEX_ALPHABET = frozenset(LATIN_ALPHABET) - frozenset("‚‡‰′″ﬁﬂ¤¦¨¯´¸ªº²³¹¼½¾¬¡¿•€")
+_OWN_CHINESE = "为设计变结数对误论训给练时较这组则测验实区当华伟陈静刘赵孙强"
+"""Simplified characters of headings and tables: a font of traditional ones alone would lose its pages."""
 _MODERN = "Computer Modern"
 _HELD_OUT_MATHS = ("texgyredejavu*", "asana*")
 """Relatives of DejaVu Serif and of Palatino, which `evaluation_fonts.txt` names as text faces."""
@@ -65,8 +67,9 @@ _HELD_OUT_MATHS = ("texgyredejavu*", "asana*")
 class Typeface:
     """How a sheet is set.
 
-    `preamble` loads the fonts; `files` are links that it expects beside it, (name, target); `latin` and
-    `chinese` tell which characters there are (None: pdfLaTeX's alphabet, no Chinese).
+    `preamble` sets the fonts, after the format's packages; `files` are links that it expects beside it,
+    (name, target); `latin` and `chinese` tell which characters there are (None: pdfLaTeX's alphabet, no
+    Chinese).
     """
 
     program: str
@@ -75,6 +78,11 @@ class Typeface:
     files: tuple[tuple[str, str], ...] = ()
     latin: FontFace | None = None
     chinese: FontFace | None = None
+
+    @property
+    def format(self) -> str:
+        """The name of the precompiled format that it needs."""
+        return self.program if self.chinese is None else f"{self.program}-chinese"
 
     def shows(self, text: str) -> bool:
         """Whether the fonts have every character of `text`."""
@@ -102,7 +110,7 @@ class Typefaces:
         self.fonts, self.xelatex_share, self.computer_modern = fonts, xelatex_share, computer_modern
         self.maths = find_maths_fonts()
         # Of a Chinese font only the Chinese characters are used, so its letters may be of one width.
-        self._chinese = _families(fonts.covering(COMMON_CHINESE), kinds={"text", "mono"})
+        self._chinese = _families(fonts.covering(COMMON_CHINESE + _OWN_CHINESE), kinds={"text", "mono"})
         latin = _families(fonts, kinds={"text"})
         self._plain = {name: faces for name, faces in latin.items() if name not in self._chinese}
 
@@ -114,6 +122,15 @@ class Typefaces:
             "chinese": sorted(self._chinese),
             "formulas": [path.name for path in self.maths],
         }
+
+    def formats(self, languages: Sequence[str]) -> tuple[str, ...]:
+        """The names of the formats that typefaces for `languages` need."""
+        english, chinese = "en" in languages, set(languages) != {"en"}
+        return (
+            *(("pdflatex",) if english and self.xelatex_share < 1 else ()),
+            *(("xelatex",) if english and self.xelatex_share > 0 else ()),
+            *(("xelatex-chinese",) if chinese else ()),
+        )
 
     def check(self, languages: Sequence[str]) -> None:
         """Raises an error where a font or a program for `languages` is missing."""
@@ -141,13 +158,11 @@ class Typefaces:
         return _xelatex(latin, maths, None if language == "en" else _drawn(self._chinese, rng))
 
     def _pdflatex(self, rng: np.random.Generator) -> Typeface:
-        lines = [r"\usepackage[utf8]{inputenc}", r"\usepackage[T1]{fontenc}", r"\usepackage{textcomp}"]
         if self.computer_modern and rng.random() < 0.5:
-            return Typeface("pdflatex", _MODERN, "\n".join([*lines, r"\usepackage{lmodern}"]))
+            return Typeface("pdflatex", _MODERN, r"\usepackage{lmodern}")
         weights = np.array([weight for _, _, weight in _PDFLATEX])
         name, code, _ = _PDFLATEX[int(rng.choice(len(_PDFLATEX), p=weights / weights.sum()))]
-        lines += [r"\usepackage{txfonts}", rf"\renewcommand{{\rmdefault}}{{{code}}}"]
-        return Typeface("pdflatex", name, "\n".join(lines))
+        return Typeface("pdflatex", name, rf"\usepackage{{txfonts}}\renewcommand{{\rmdefault}}{{{code}}}")
 
 
 def _families(fonts: FontCatalogue, kinds: Collection[str]) -> dict[str, tuple[FontFace, ...]]:
@@ -209,15 +224,14 @@ def _xelatex(latin: Sequence[FontFace], maths: Path, chinese: Sequence[FontFace]
 
     name, chosen = options(latin, "latin", [_features(latin)])
     lines = [
-        r"\usepackage{fontspec}",
-        r"\usepackage{unicode-math}",
         r"\defaultfontfeatures[\rmfamily,\sffamily]{}",
         rf"\setmainfont{{{name}}}[{chosen}]",
-        rf"\setmathfont{{{link('maths', str(maths))}}}[Path=./,mathrm=sym,mathbf=sym]",
+        rf"\setmathfont{{{link('maths', str(maths))}}}[Path=./]",
     ]
     if chinese is not None:
         name, chosen = options(chinese, "chinese")
-        lines += [r"\usepackage{xeCJK}", rf"\setCJKmainfont{{{name}}}[{chosen}]"]
+        # What xeCJK switches on as it is loaded is not kept in a format.
+        lines += [r"\makexeCJKactive", rf"\setCJKmainfont{{{name}}}[{chosen}]"]
     regular = [_regular(faces) for faces in (latin, chinese) if faces is not None]
     return Typeface(
         "xelatex",

@@ -229,7 +229,7 @@ def _inline(spans: Spans, *, strong: bool = True) -> str:
 _SPECIAL = re.compile(
     r"""[*`]                        # emphasis and code
     | \\(?=[!-/:-@\[-`{-~])         # a backslash that would hide
-    | (?<!\w)_ | _(?!\w)            # emphasis at the edges of words
+    | (?<![^\W_])_ | _(?![^\W_])    # emphasis at the edges of words
     | \[(?=[^\]]*\](?:\(|:|\[)) | \[(?=\^)
     | <(?=[A-Za-z/!?])
     | &(?=\#?\w+;)

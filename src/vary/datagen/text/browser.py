@@ -15,11 +15,13 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from vary.datagen.fonts import FontFace
+from vary.datagen.text.thin_fonts import thin_font
 from vary.errors import DataError, MissingDependencyError
 
 __all__ = ["PageFont", "browser_version", "find_browser", "print_html"]
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_LARGE_FONT = 3 * 2**20
 _SECONDS = 180
 _TRIES = 2
 
@@ -70,12 +72,16 @@ def browser_version() -> str:
 
 @dataclass(frozen=True, slots=True)
 class PageFont:
-    """A face under the name by which the style sheet asks for it."""
+    """A face under the name by which the style sheet asks for it.
+
+    `characters` are all that may be asked of it, None for any: a large font is cut to them.
+    """
 
     family: str
     face: FontFace
     bold: bool = False
     italic: bool = False
+    characters: str | None = None
 
 
 def print_html(source: str, fonts: Sequence[PageFont]) -> bytes:
@@ -90,15 +96,14 @@ def print_html(source: str, fonts: Sequence[PageFont]) -> bytes:
     for _ in range(_TRIES):
         with tempfile.TemporaryDirectory(prefix="vary-pages-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
-            pdf, problem = _print_once(program, source, fonts, folder)
+            settings = _font_settings(folder, fonts)
+            pdf, problem = _print_once(program, source, settings, folder)
             if pdf is not None:
                 return pdf
     raise DataError(f"{program} printed no PDF file: {problem}")
 
 
-def _print_once(
-    program: str, source: str, fonts: Sequence[PageFont], folder: Path
-) -> tuple[bytes | None, str]:
+def _print_once(program: str, source: str, settings: Path, folder: Path) -> tuple[bytes | None, str]:
     page, output = folder / "page.html", folder / "page.pdf"
     page.write_text(source, encoding="utf-8")
     command = [program, *_OPTIONS, f"--user-data-dir={folder / 'profile'}", f"--print-to-pdf={output}"]
@@ -108,7 +113,7 @@ def _print_once(
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(folder),
         "LANG": "C.UTF-8",
-        "FONTCONFIG_FILE": str(_font_settings(folder, fonts)),
+        "FONTCONFIG_FILE": str(settings),
     }
     process = subprocess.Popen(
         [*command, page.as_uri()],
@@ -143,14 +148,19 @@ def _font_settings(folder: Path, fonts: Sequence[PageFont]) -> Path:
     for number, font in enumerate(fonts):
         file = Path(font.face.path)
         link = place / f"{number:04d}{file.suffix}"
-        try:
-            link.symlink_to(file.absolute())
-        except OSError:  # a system without links
-            shutil.copyfile(file, link)
+        large = font.characters is not None and file.stat().st_size > _LARGE_FONT
+        thin = thin_font(font.face.path, font.face.index, font.characters or "") if large else None
+        if thin is not None:
+            link.write_bytes(thin)
+        else:
+            try:
+                link.symlink_to(file.absolute())
+            except OSError:  # a system without links
+                shutil.copyfile(file, link)
         rules.append(
             '<match target="scan">'
             f'<test name="file"><string>{escape(str(link))}</string></test>'
-            f'<test name="index"><int>{font.face.index}</int></test>'
+            f'<test name="index"><int>{font.face.index if thin is None else 0}</int></test>'
             f'<edit name="family" mode="assign"><string>{escape(font.family)}</string></edit>'
             f'<edit name="weight" mode="assign"><int>{200 if font.bold else 80}</int></edit>'
             f'<edit name="slant" mode="assign"><int>{100 if font.italic else 0}</int></edit>'

@@ -298,15 +298,16 @@ def _sources(page: TypesetPage) -> list[str]:
 
 def page_boxes(page: TypesetPage, *, words: bool) -> Iterator[Box]:
     """The boxes of a page's lines in reading order, each followed by those of its words, in px."""
-    scale = page.scale
     height, width = page.image.shape[:2]
-
-    def box(text: str, corners: tuple[float, float, float, float], level: str) -> Box:
-        left, top, right, bottom = (round(value * scale, 2) for value in corners)
-        return Box(text, max(0.0, left), max(0.0, top), min(right, width), min(bottom, height), level)
-
+    texts: list[tuple[str, str]] = []
+    places: list[tuple[float, float, float, float]] = []
     for line in page.printed.lines:
-        yield box(line.text, line.box, "line")
+        texts.append((line.text, "line"))
+        places.append(line.box)
         if words:
-            for word in line.words:
-                yield box(word.text, word.box, "word")
+            texts += [(word.text, "word") for word in line.words]
+            places += [word.box for word in line.words]
+    corners = np.array(places).reshape(-1, 4) * page.scale
+    corners = np.clip(corners, 0.0, (width, height, width, height)).round(2)
+    for (text, level), (left, top, right, bottom) in zip(texts, corners.tolist(), strict=True):
+        yield Box(text, left, top, right, bottom, level)

@@ -124,16 +124,18 @@ def missing_characters(families: Sequence[Family], text: str) -> set[str]:
 def _missing(family: Family, characters: set[str]) -> set[str]:
     lacking: set[str] = set()
     for face in family.faces:
-        known = _painted(face)
+        known = _covered(face)
         new = characters.difference(known)
         if new:
-            without = face.missing(new)
-            known.update((character, character not in without) for character in new)
+            known.update((character, face.covers(character)) for character in new)
         lacking.update(character for character in characters if not known[character])
     return lacking
 
 
 @lru_cache(maxsize=4096)
-def _painted(face: FontFace) -> dict[str, bool]:
-    """Whether the face paints a character, for those that were asked for."""
+def _covered(face: FontFace) -> dict[str, bool]:
+    """Whether the face has a glyph for a character, for those that were asked for.
+
+    That a glyph has ink is seen on the page: to paint each one here would take as long as typesetting.
+    """
     return {}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from vary.datagen.fonts import FontFace, shapes_safely
 from vary.datagen.text.browser import PageFont
-from vary.datagen.text.content import Block, Document, Marginals, Spans, Style
+from vary.datagen.text.content import Block, Document, Marginals, Spans, Style, plain
 from vary.datagen.text.drawings import drawing
 from vary.datagen.text.families import Family, FamilyList
 
@@ -35,19 +35,33 @@ def sheet_widths(documents: Sequence[Document]) -> list[float]:
 
 
 def page_fonts(documents: Sequence[Document], families: FamilyList) -> list[PageFont]:
-    """The faces of all families that the documents use, under the names that `html_source` gives them."""
-    numbers: set[int] = set()
+    """The faces of all families that the documents use, under the names that `html_source` gives them, each
+    with the characters of the documents that use it."""
+    asked: dict[int, set[str]] = {}
     for document in documents:
-        style = document.style
-        used = (style.text_family, style.heading_family, style.code_family, style.latin_family)
-        numbers.update(number for number in used if number is not None)
+        style, characters = document.style, _characters(document)
+        for number in (style.text_family, style.heading_family, style.code_family, style.latin_family):
+            if number is not None:
+                asked.setdefault(number, set()).update(characters)
     fonts = []
-    for number in sorted(numbers):
-        family = families.families[number]
-        fonts.append(PageFont(f"F{number}", family.regular))
-        fonts += [PageFont(f"F{number}", family.bold, bold=True)] if family.bold is not None else []
-        fonts += [PageFont(f"F{number}", family.italic, italic=True)] if family.italic is not None else []
+    for number in sorted(asked):
+        family, name, shown = families.families[number], f"F{number}", "".join(sorted(asked[number]))
+        fonts.append(PageFont(name, family.regular, characters=shown))
+        if family.bold is not None:
+            fonts.append(PageFont(name, family.bold, bold=True, characters=shown))
+        if family.italic is not None:
+            fonts.append(PageFont(name, family.italic, italic=True, characters=shown))
     return fonts
+
+
+def _characters(document: Document) -> set[str]:
+    """All that a document may show, ASCII for the numbers of its pages and U+2010 for hyphens."""
+    found = {chr(code) for code in range(0x20, 0x7F)} | {"\u2010"}
+    for block in document.blocks:
+        found.update(*map(plain, block.parts))
+    for marginals in (document.header, document.footer):
+        found.update(*marginals.texts(0))
+    return found
 
 
 def html_source(documents: Sequence[Document], families: FamilyList) -> str:
