@@ -8,18 +8,15 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 from vary.errors import MissingDependencyError
 from vary.training.checkpoints import Position
-from vary.training.data.batches import BadSample
+from vary.training.data.batches import BadSample, Batch
 from vary.training.settings import RunSettings
-
-if TYPE_CHECKING:
-    from vary.training.loop import Batch
 
 __all__ = ["BAD_SAMPLES_FILE", "FIGURES", "LOG_FILE", "RunLog"]
 

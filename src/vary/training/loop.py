@@ -15,27 +15,17 @@ from torch import Tensor, nn
 
 from vary.errors import TrainingError
 from vary.training.checkpoints import Position, write_checkpoint
-from vary.training.data.batches import BadSample
+from vary.training.data.batches import BadSample, Batch
 from vary.training.ema import WeightAverage
 from vary.training.logs import RunLog
 from vary.training.settings import RunSettings, learning_rate
 
-__all__ = ["Batch", "Evaluate", "Losses", "Progress", "Stream", "Training", "train"]
+__all__ = ["Evaluate", "Losses", "Progress", "Stream", "Training", "train"]
 
 SCALER_PATIENCE = 30
 """Steps that fp16's loss scaling may skip in a row before a run is given up."""
 FEW_SAMPLES = 100
 """Bad samples are judged against at least so many, so that the first one does not stop a run."""
-
-
-class Batch(Protocol):
-    """What a step computes at once."""
-
-    name: str
-    counts: dict[str, int]
-    bad: tuple[BadSample, ...]
-
-    def to(self, device: torch.device) -> Any: ...
 
 
 class Evaluate(Protocol):

@@ -53,9 +53,9 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add(
         "--dpi",
         type=_dpi,
-        default=(100.0, 200.0),
+        default=(72.0, 150.0),
         metavar="A-B",
-        help="drawn for each page (default: 100-200)",
+        help="drawn for each page (default: 72-150)",
     )
     add(
         "--max-pages-per-document",
@@ -100,7 +100,7 @@ def _dpi(text: str) -> tuple[float, float]:
         return float(low), float(high if dash else low)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"expected a number or two, such as 100-200, found {text!r}"
+            f"expected a number or two, such as 72-150, found {text!r}"
         ) from None
 
 

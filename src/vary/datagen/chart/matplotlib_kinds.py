@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vary.datagen.chart.labels import value_label
-from vary.datagen.chart.matplotlib_painter import Drawing
+from vary.datagen.chart.matplotlib_drawing import Drawing
 from vary.datagen.chart.matplotlib_shapes import circle, funnel, heat_map, radar
 from vary.datagen.chart.style import colour_of, ink_on, paler
 

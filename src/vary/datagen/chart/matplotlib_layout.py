@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import RendererAgg
@@ -10,9 +10,7 @@ from matplotlib.transforms import IdentityTransform, blended_transform_factory
 from numpy.typing import NDArray
 
 from vary.datagen.chart.crowding import PaintedText, line_quad
-
-if TYPE_CHECKING:
-    from vary.datagen.chart.matplotlib_painter import Drawing
+from vary.datagen.chart.matplotlib_drawing import Drawing
 
 __all__ = ["RecordingRenderer", "arrange"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vary.datagen.chart.labels import tick_labels, value_label
-from vary.datagen.chart.matplotlib_painter import Drawing
+from vary.datagen.chart.matplotlib_drawing import Drawing
 from vary.datagen.chart.numbers import Axis
 from vary.datagen.chart.style import colour_of, ink_on
 

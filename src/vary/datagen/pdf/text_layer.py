@@ -7,17 +7,20 @@ marks which blanks it made up, which hyphens end a line and which glyphs it had 
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 import sys
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vary.datagen.pdfium import TextPage
 from vary.errors import InputError
 
 __all__ = ["MAX_CHARACTERS", "PageText", "Word", "is_cjk", "read_text_layer"]
@@ -45,6 +48,7 @@ _SYMBOLS = {0xF0B7: "•", 0xF0A7: "▪", 0xF0D8: "➢", 0xF0FC: "✓", 0xF0E0: 
 """What word processors take from symbol fonts, whose characters are for private use."""
 _LINE_END_HYPHEN = 2  # what PDFium gives for the hyphen of a word that goes on in the next line
 _SOFT_HYPHEN = 0xAD
+_MADE_UP = "FPDFText_IsGenerated"
 _BLANK_GAP = 0.4
 """em: a blank that PDFium made up beside a Chinese character is one only if it is wider."""
 
@@ -122,119 +126,131 @@ def read_text_layer(page: Any, width: int, height: int) -> PageText:
 
     Raises `InputError` where PDFium cannot read it.
     """
-    from pypdfium2 import PdfiumError, raw
+    from pypdfium2 import PdfiumError
 
     try:
-        textpage = page.get_textpage()
+        opened = page.get_textpage()
     except PdfiumError as error:
         raise InputError(f"the text layer cannot be read ({error})") from error
     try:
-        count = raw.FPDFText_CountChars(textpage)
-        if count > MAX_CHARACTERS:
-            return PageText((), Counter(characters=count), 0.0)
-        reader = _CharacterReader(textpage, _display_matrix(page, width, height))
-        characters = [reader.read(index) for index in range(count)]
-        words = _words(characters, reader.counts)
-        return PageText(tuple(words), reader.counts, _largest_image(page))
+        textpage = TextPage(opened)
+        if textpage.count > MAX_CHARACTERS:
+            return PageText((), Counter(characters=textpage.count), 0.0)
+        counts: Counter[str] = Counter()
+        characters = _characters(textpage, _Manners(opened, _display_matrix(page, width, height)), counts)
+        words = _words(characters, counts)
+        return PageText(tuple(words), counts, _largest_image(page))
     except PdfiumError as error:
         raise InputError(f"the text layer cannot be read ({error})") from error
     finally:
-        textpage.close()
+        opened.close()
 
 
-class _CharacterReader:
-    """One character after the other, counting what is odd about them."""
-
-    def __init__(self, textpage: Any, matrix: NDArray[np.float64]) -> None:
-        from pypdfium2 import raw
-
-        self.counts: Counter[str] = Counter()
-        # Called several times a character: looked up once, and given the bare handle.
-        self._raw, self._textpage = raw, textpage.raw
-        self._matrix, self._rows = matrix, matrix.tolist()
-        self._edges = [ctypes.c_double() for _ in range(4)]
-        self._loose = raw.FS_RECTF()
-        self._manners: dict[int, tuple[bool, bool]] = {}
-        self._high = 0
-
-    def read(self, index: int) -> _Character | None:
-        """A character; None for what is left out and parts no words; one of blank text parts them."""
-        raw, textpage, loose = self._raw, self._textpage, self._loose
-        code = self._code(raw.FPDFText_GetUnicode(textpage, index))
-        if code is None:
-            return None
-        raw.FPDFText_GetLooseCharBox(textpage, index, loose)
-        box = self._moved(loose.left, loose.bottom, loose.right, loose.top)
-        made_up = raw.FPDFText_IsGenerated(textpage, index) == 1
+def _characters(textpage: TextPage, manners: _Manners, counts: Counter[str]) -> list[_Character]:
+    """The characters of a page, without those that are left out and part no words; what is odd about them is
+    counted.  One of blank text parts words."""
+    indices, codes = _whole_codes(textpage.codes())
+    blank = [number for number, code in enumerate(codes) if _is_blank(code)]
+    made_up = dict(zip(blank, textpage.truths(_MADE_UP, [indices[number] for number in blank]), strict=True))
+    unmapped = textpage.truths("FPDFText_HasUnicodeMapError", indices)
+    objects = textpage.objects(indices)
+    ink, room = textpage.boxes(indices)
+    inks, boxes = _moved(ink, manners.matrix), _moved(room, manners.matrix)
+    found: list[_Character] = []
+    for number, code in enumerate(codes):
+        box = boxes[number]
+        if number in made_up:
+            text = " " if chr(code).isspace() else ""
+            found.append(_Character(text, box, box, made_up=made_up[number]))
+            continue
+        counts["characters"] += 1
+        counts["unmapped"] += unmapped[number]
+        invisible, turned = manners.of(objects[number], indices[number])
+        counts["invisible"] += invisible
         hyphen = code == _SOFT_HYPHEN or (
-            code == _LINE_END_HYPHEN and raw.FPDFText_IsHyphen(textpage, index) == 1
+            code == _LINE_END_HYPHEN and textpage.truths("FPDFText_IsHyphen", [indices[number]])[0]
         )
         text = "-" if hyphen else _SYMBOLS.get(code) or chr(code)
-        if made_up or text.isspace() or _NOTHING.match(text):
-            return _Character(" " if text.isspace() else "", box, box, made_up)
-        self.counts["characters"] += 1
-        if raw.FPDFText_HasUnicodeMapError(textpage, index) == 1:
-            self.counts["unmapped"] += 1
-        invisible, turned = self._manner(index)
-        self.counts["invisible"] += invisible
         if turned:
-            self.counts["turned"] += 1
-            return _Character(" ", box, box)
-        if _is_meaningless(text):
-            self.counts["private"] += 1
-            return None
-        left, right, bottom, top = self._edges
-        raw.FPDFText_GetCharBox(textpage, index, left, right, bottom, top)
-        ink = self._moved(left.value, bottom.value, right.value, top.value)
-        if _EXPANDED.match(text):
-            text = unicodedata.normalize("NFKC", text)
-        return _Character(text, box, ink, hyphen=hyphen)
+            counts["turned"] += 1
+            found.append(_Character(" ", box, box))
+        elif _is_meaningless(text):
+            counts["private"] += 1
+        else:
+            if _EXPANDED.match(text):
+                text = unicodedata.normalize("NFKC", text)
+            found.append(_Character(text, box, inks[number], hyphen=hyphen))
+    return found
 
-    def _code(self, code: int) -> int | None:
-        """The code point; halves of pairs are joined as they come."""
+
+def _whole_codes(units: list[int]) -> tuple[list[int], list[int]]:
+    """Indices and code points of characters; halves of a pair are joined, at the second one's index."""
+    indices, codes = [], []
+    high = 0
+    for index, code in enumerate(units):
         if 0xD800 <= code < 0xDC00:
-            self._high = code
-            return None
+            high = code
+            continue
         if 0xDC00 <= code < 0xE000:
-            high, self._high = self._high, 0
-            return 0x10000 + ((high - 0xD800) << 10) + (code - 0xDC00) if high else 0xFFFD
-        return code if code <= sys.maxunicode else 0xFFFD
+            code = 0x10000 + ((high - 0xD800) << 10) + (code - 0xDC00) if high else 0xFFFD
+            high = 0
+        indices.append(index)
+        codes.append(code if code <= sys.maxunicode else 0xFFFD)
+    return indices, codes
 
-    def _manner(self, index: int) -> tuple[bool, bool]:
-        """Whether the character is invisible, and whether it is turned: the same for all of a text object."""
+
+@lru_cache(maxsize=65536)
+def _is_blank(code: int) -> bool:
+    """Whether nothing is painted for a code point: all that PDFium makes up is of these."""
+    return chr(code).isspace() or _NOTHING.match(chr(code)) is not None
+
+
+class _Manners:
+    """How characters are painted, which is the same for all of a text object."""
+
+    def __init__(self, opened: Any, matrix: NDArray[np.float64]) -> None:
+        from pypdfium2 import raw
+
+        self._raw, self._textpage = raw, opened.raw
+        self.matrix = matrix
+        self._turn = matrix[:, :2].tolist()
+        self._known: dict[int, tuple[bool, bool]] = {0: (False, False)}
+
+    def of(self, address: int, index: int) -> tuple[bool, bool]:
+        """Whether a text object, of which `index` is a character, is invisible, and whether it is turned."""
+        manner = self._known.get(address)
+        if manner is None:
+            manner = self._known[address] = self._invisible(index), self._turned(index)
+        return manner
+
+    def _invisible(self, index: int) -> bool:
         raw = self._raw
         text_object = raw.FPDFText_GetTextObject(self._textpage, index)
-        if not text_object:
-            return False, False
-        key = ctypes.addressof(text_object.contents)
-        if key not in self._manners:
-            mode = raw.FPDFTextObj_GetTextRenderMode(text_object)
-            colour = [ctypes.c_uint() for _ in range(4)]
-            painted = raw.FPDFPageObj_GetFillColor(text_object, *colour)
-            unseen = mode in (raw.FPDF_TEXTRENDERMODE_INVISIBLE, raw.FPDF_TEXTRENDERMODE_CLIP)
-            invisible = unseen or bool(painted and colour[3].value == 0)
-            self._manners[key] = invisible, self._turned(index)
-        return self._manners[key]
+        mode = raw.FPDFTextObj_GetTextRenderMode(text_object)
+        colour = [ctypes.c_uint() for _ in range(4)]
+        painted = raw.FPDFPageObj_GetFillColor(text_object, *colour)
+        unseen = mode in (raw.FPDF_TEXTRENDERMODE_INVISIBLE, raw.FPDF_TEXTRENDERMODE_CLIP)
+        return unseen or bool(painted and colour[3].value == 0)
 
     def _turned(self, index: int) -> bool:
         """Whether the character does not stand upright on the page as it is shown, or is mirrored."""
         found = self._raw.FS_MATRIX()
         if not self._raw.FPDFText_GetMatrix(self._textpage, index, found):
             return False
-        shown = self._matrix[:, :2] @ np.array([[found.a, found.c], [found.b, found.d]])
-        along, up = shown[:, 0], shown[:, 1]
-        length = float(np.hypot(*along)) or 1.0
+        (a, b), (c, d) = self._turn
+        along = a * found.a + b * found.b, c * found.a + d * found.b
+        up = a * found.c + b * found.d, c * found.c + d * found.d
+        length = math.hypot(*along) or 1.0
         mirrored = along[0] * up[1] - along[1] * up[0] > 0  # y grows downwards on the painted page
-        return bool(along[0] < 0.996 * length or mirrored)  # more than 5 degrees
+        return along[0] < 0.996 * length or mirrored  # more than 5 degrees
 
-    def _moved(self, left: float, bottom: float, right: float, top: float) -> _Edges:
-        """A box of the page as left, top, right, bottom in px."""
-        (a, b, c), (d, e, f) = self._rows
-        x0, y0 = a * left + b * bottom + c, d * left + e * bottom + f
-        x1, y1 = a * right + b * top + c, d * right + e * top + f
-        if x0 > x1:
-            x0, x1 = x1, x0
-        return (x0, y0, x1, y1) if y0 <= y1 else (x0, y1, x1, y0)
+
+def _moved(boxes: NDArray[np.float64], matrix: NDArray[np.float64]) -> list[_Edges]:
+    """Boxes (N, 4) of the page, left, bottom, right, top, as left, top, right, bottom in px."""
+    first = boxes[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    second = boxes[:, 2:] @ matrix[:, :2].T + matrix[:, 2]
+    edges = np.concatenate([np.minimum(first, second), np.maximum(first, second)], axis=1)
+    return list(map(tuple, edges.tolist()))
 
 
 def _is_meaningless(text: str) -> bool:
@@ -274,23 +290,23 @@ def _largest_image(page: Any) -> float:
     return min(largest, 1.0)
 
 
-def _words(characters: list[_Character | None], counts: Counter[str]) -> list[Word]:
+def _words(characters: list[_Character], counts: Counter[str]) -> list[Word]:
     words: list[Word] = []
     current: list[_Character] = []
     blank: _Character | None = None
     for character in characters:
-        if character is None or not character.text:
+        if not character.text:
             continue
         if character.text == " ":
             blank = blank or character
             continue
         if current:
             last = current[-1]
-            if not blank and _accented(last, character):
-                current[-1] = _joined(last, character)
-                continue
-            if not blank and _below(last, character):
-                counts["downwards"] += 1
+            if not blank:
+                if _accented(last, character):
+                    current[-1] = _joined(last, character)
+                    continue
+                counts["downwards"] += _below(last, character)
             if _parted(last, character, blank):
                 words.append(_word(current))
                 current = []
@@ -345,9 +361,5 @@ def _word(characters: list[_Character]) -> Word:
 
 
 def _around(boxes: list[_Edges]) -> _Edges:
-    return (
-        min(box[0] for box in boxes),
-        min(box[1] for box in boxes),
-        max(box[2] for box in boxes),
-        max(box[3] for box in boxes),
-    )
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)

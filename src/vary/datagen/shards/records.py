@@ -74,7 +74,7 @@ def _record(sample: Sample) -> Record:
     record["later"] = [list(turn) for turn in sample.later]
     record["system"] = sample.system
     record["details"] = dict(sample.details)
-    _check_keys(record, sample.source)
+    _check_keys(record["details"], sample.source)
     return record
 
 

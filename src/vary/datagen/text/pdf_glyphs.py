@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vary.datagen.pdfium import TextPage
 
 if TYPE_CHECKING:
     import pypdfium2
@@ -78,7 +79,7 @@ class PdfPages:
         page = self._load(number)
         text_page = page.get_textpage()
         try:
-            return _read(text_page.raw, *page.get_size())
+            return _read(TextPage(text_page), *page.get_size())
         finally:
             text_page.close()
 
@@ -95,47 +96,24 @@ class PdfPages:
         return np.ascontiguousarray(pixels[..., 0] if pixels.ndim == 3 else pixels)
 
 
-def _read(handle: object, width: float, height: float) -> PageGlyphs:
-    from pypdfium2 import raw
-
-    # PDFium is asked three times a character.  With plain numbers as arguments, and results written to where
-    # they stay, that takes a fifth of the time of ctypes' own structures.
-    number, address = ctypes.c_int, ctypes.c_void_p
-    count = max(0, raw.FPDFText_CountChars(handle))
-    page = ctypes.cast(handle, address).value  # type: ignore[arg-type]
-    unicode_of = _plain(raw.FPDFText_GetUnicode, ctypes.c_uint, address, number)
-    ink_of = _plain(raw.FPDFText_GetCharBox, number, address, number, *[address] * 4)
-    room_of = _plain(raw.FPDFText_GetLooseCharBox, number, address, number, address)
+def _read(textpage: TextPage, width: float, height: float) -> PageGlyphs:
     characters: list[str] = []
     indices: list[int] = []
-    for index, code in _whole_codes([unicode_of(page, index) for index in range(count)]):
+    for index, code in _whole_codes(textpage.codes()):
         if shown := _expanded(code):
             characters += shown
             indices += [index] * len(shown)
-    shape = (len(indices), 4)
-    inks = np.zeros(shape, dtype=np.float64)  # left, right, bottom, top
-    rooms = np.zeros(shape, dtype=np.float32)  # left, top, right, bottom
-    ink, room = inks.ctypes.data, rooms.ctypes.data
-    for index in indices:
-        ink_of(page, index, ink, ink + 8, ink + 16, ink + 24)
-        room_of(page, index, room)
-        ink, room = ink + 32, room + 16
+    ink, room = textpage.boxes(indices)
     down = np.array([1.0, -1.0, 1.0, -1.0])
     corner = np.array([0.0, height, 0.0, height])
+    upper_first = [0, 3, 2, 1]
     return PageGlyphs(
         width,
         height,
         "".join(characters),
-        corner + down * inks[:, [0, 3, 1, 2]],
-        corner + down * rooms,
+        corner + down * ink[:, upper_first],
+        corner + down * room[:, upper_first],
     )
-
-
-def _plain(function: Any, result: Any, *arguments: Any) -> Any:
-    """A function of PDFium that takes addresses as numbers."""
-    address = ctypes.cast(function, ctypes.c_void_p).value
-    assert address is not None
-    return ctypes.CFUNCTYPE(result, *arguments)(address)
 
 
 def _whole_codes(codes: Sequence[int]) -> Iterable[tuple[int, int]]:

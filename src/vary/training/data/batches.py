@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from vary.inputs.tasks import LANGUAGES, TASKS
 from vary.training.data.examples import IGNORED, Example, ExampleBuilder
 from vary.training.data.sources import Mixture
 
-__all__ = ["BadSample", "BatchPlan", "ConversationBatch", "MicroBatches", "collate_examples"]
+__all__ = ["BadSample", "Batch", "BatchPlan", "ConversationBatch", "MicroBatches", "collate_examples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,16 @@ class BadSample:
 
     name: str
     reason: str
+
+
+class Batch(Protocol):
+    """What a step computes at once."""
+
+    name: str
+    counts: dict[str, int]
+    bad: tuple[BadSample, ...]
+
+    def to(self, device: torch.device) -> Any: ...
 
 
 @dataclass(slots=True)
