@@ -9,6 +9,7 @@ import pytest
 from vary.inputs.ink import BACKGROUND_KERNEL, _background, _is_even, components, gray_quantile
 from vary.inputs.lines import LEFT, TOP, _leader, _painted
 from vary.inputs.measure import _FREE, _INK, _OTHER, _contrast
+from vary.inputs.windows import find_lines
 
 MASKS = {"dust": 0.02, "text": 0.2, "dense": 0.55, "full": 1.0, "blank": 0.0}
 
@@ -92,3 +93,16 @@ def test_contrast_is_that_of_the_medians(kinds: tuple[int, ...]) -> None:
             continue
         upper = [int(np.sort(values)[len(values) // 2]) for values in (ink, ground)]
         assert (contrast, inverted) == (abs(upper[0] - upper[1]), upper[0] > upper[1])
+
+
+def test_pages_of_specks_are_read_without_harm() -> None:
+    """Specks may belong to no line at all."""
+    without = 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        page = np.full(tuple(rng.integers(30, 220, 2)), 255, np.uint8)
+        for _ in range(int(rng.integers(1, 7))):
+            top, left = int(rng.integers(0, page.shape[0])), int(rng.integers(0, page.shape[1]))
+            page[top : top + int(rng.integers(1, 12)), left : left + int(rng.integers(1, 12))] = 0
+        without += not find_lines(page).lines
+    assert 10 < without < 150

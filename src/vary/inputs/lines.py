@@ -153,6 +153,8 @@ def find_groups(pieces: Pieces, shape: tuple[int, int]) -> list[Group]:
     line = _adopt(boxes, heights, segment)
     line = _adopt(boxes, heights, _join_rows(boxes, heights, line), drop=True)
     kept = np.flatnonzero(line >= 0)
+    if not len(kept):  # specks that belong to no line
+        return []
     order = kept[np.argsort(line[kept], kind="stable")]
     ids, boxes, heights, line = ids[order], boxes[order], heights[order], line[order]
     weights = np.minimum(boxes[:, RIGHT] - boxes[:, LEFT], 2 * heights)
