@@ -58,6 +58,7 @@ def test_every_problem_has_its_line(tmp_path: Path) -> None:
     assert ran.stderr.strip() == f"{path}: llava, 5 records, 3 problems in 2 of them"
     without_images = _vary("check", path)
     assert len(without_images.stdout.splitlines()) == 2
+    assert "(images were not looked up; --images does)" in without_images.stderr
 
 
 def test_many_problems_are_counted_not_shown(tmp_path: Path) -> None:
@@ -130,3 +131,11 @@ def test_annotations_become_shards_and_broken_ones_are_named(tmp_path: Path) -> 
     assert {sample.licence for sample in samples} == {"CC0-1.0"}
     assert [sample.image is None for sample in samples] == [False, False, True]
     assert samples[2].system == "Answer in one sentence."
+
+
+def test_a_file_that_is_no_json_says_where(tmp_path: Path) -> None:
+    path = tmp_path / "syntax.json"
+    path.write_text('[{"image": "a.png", "conversations": [{"from": "human", "value": "x"},]}]', "utf-8")
+    ran = _vary("check", path)
+    assert ran.returncode == 1
+    assert "syntax.json:1: record 0: $: no JSON (Expecting value, line 1" in ran.stderr

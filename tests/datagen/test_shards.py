@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import json
@@ -21,7 +22,7 @@ import pytest
 from fake_engines import FakeEngine
 from vary.datagen.lines.engine import LineEngine
 from vary.datagen.lines.planning import LineEngineConfig
-from vary.datagen.sample import Sample
+from vary.datagen.sample import Draw, Sample
 from vary.datagen.shards import (
     MANIFEST,
     ShardIndex,
@@ -32,6 +33,7 @@ from vary.datagen.shards import (
     read_shards,
     write_shards,
 )
+from vary.datagen.shards.locking import LOCK
 from vary.errors import DataError, OutputError
 
 TESTS = Path(__file__).parent.parent
@@ -349,6 +351,72 @@ def test_a_full_disk_is_told_and_nothing_half_is_left(tmp_path: Path) -> None:
     assert sorted(os.listdir(out)) == [MANIFEST]
     subprocess.run(arguments, check=True, env={**os.environ, "PYTHONPATH": str(TESTS)})
     assert len(list(read_shards(out))) == 300
+
+
+def test_a_second_run_does_not_touch_the_first_ones_folder(tmp_path: Path) -> None:
+    refused, seen = [], set()
+
+    class Twice(FakeEngine):
+        """Starts a second run in its own folder, in the middle of a shard."""
+
+        def draw(self, index: int) -> Draw:
+            if index == 5:
+                seen.update(path.suffix for path in tmp_path.iterdir())
+                with pytest.raises(
+                    DataError, match=r"another process writes a data set.*wait for its end"
+                ) as told:
+                    write_shards(FakeEngine(length=9), tmp_path)
+                refused.append(told.value)
+            return super().draw(index)
+
+    write_shards(Twice(length=9), tmp_path)
+    assert len(refused) == 1
+    assert ".partial" in seen, "there was nothing that the second run could have removed"
+    assert all(map(same, read_shards(tmp_path), expected(FakeEngine(), range(9))))
+    assert sorted(os.listdir(tmp_path)) == [MANIFEST, "shard-000000.tar"]
+
+
+def test_a_lock_that_a_killed_run_left_bars_nobody(tmp_path: Path) -> None:
+    (tmp_path / LOCK).touch()
+    write_shards(FakeEngine(length=3), tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [MANIFEST, "shard-000000.tar"]
+
+
+def test_without_locks_it_goes_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vary.datagen.shards.locking._LOCKS", False)
+    write_shards(FakeEngine(length=3), tmp_path / "none")
+    monkeypatch.undo()
+    fcntl = pytest.importorskip("fcntl", reason="a system without locks")
+
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    write_shards(FakeEngine(length=3), tmp_path / "refused")
+    assert shard_bytes(tmp_path / "none") == shard_bytes(tmp_path / "refused") != {}
+    assert sorted(os.listdir(tmp_path / "refused")) == [MANIFEST, "shard-000000.tar"]
+
+
+def test_a_finished_data_set_needs_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may lie in a folder that can only be read."""
+    manifest = write_shards(FakeEngine(length=3), tmp_path)
+    monkeypatch.setattr("vary.datagen.shards.writing.only_writer", None)
+    assert write_shards(FakeEngine(length=3), tmp_path) == manifest
+
+
+def test_what_late_workers_leave_is_removed(tmp_path: Path) -> None:
+    """A worker ends its shard when enough is reached; its note never comes back to the first process."""
+
+    class Late(FakeEngine):
+        def draw(self, index: int) -> Draw:
+            for name in ("shard-000007.json", "shard-000007.tar", "shard-000008-001.tar", "shard-notes.txt"):
+                (tmp_path / name).write_text("{}", encoding="utf-8")
+            return super().draw(index)
+
+    manifest = write_shards(Late(length=40), tmp_path, samples=4, samples_per_shard=2)
+    stored = {shard["file"] for shard in manifest["shards"]}
+    assert set(os.listdir(tmp_path)) == {MANIFEST, "shard-notes.txt"} | stored
+    assert all(map(same, read_shards(tmp_path), expected(FakeEngine(), range(40))[:4]))
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:

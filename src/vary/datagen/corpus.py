@@ -110,10 +110,12 @@ class Corpus:
             for paragraph in read_paragraphs(file):
                 if paragraph.language in kept:
                     kept[paragraph.language].append(paragraph)
+        found = [language for language, paragraphs in kept.items() if paragraphs]
         for language, paragraphs in kept.items():
             if not paragraphs:
                 names = ", ".join(str(file) for file in files) or "no file"
                 raise DataError(
-                    f"no paragraph in language {language!r} in {names}: give a corpus file that has some"
+                    f"no paragraph in language {language!r} in {names}: give a corpus file that has some, or "
+                    f"languages without it ({', '.join(found) or 'there are none'})"
                 )
         return cls({language: tuple(paragraphs) for language, paragraphs in kept.items()})

@@ -15,6 +15,7 @@ from vary.datagen.chart.numbers import reading_step
 from vary.datagen.chart.related import related_content, templates_for
 from vary.datagen.chart.templates import all_templates, category_lists
 from vary.datagen.corpus import Corpus, Paragraph, is_han
+from vary.errors import DataError
 from vary.outputs.answers import parse_chart
 
 CASES = [(kind, language) for kind in KINDS for language in ("en", "zh")]
@@ -141,6 +142,35 @@ def test_random_words_come_from_the_corpus() -> None:
     assert {word.lower() for name in names for word in name.split()} <= words
     names = RandomWords("zh", np.random.default_rng(1), corpus).some(6, 1)
     assert set("".join(names)) <= set(chinese.text)
+
+
+class _Counted(RandomWords):
+    """Stops an endless search for words."""
+
+    drawn = 0
+
+    def name(self, words: int) -> str:
+        self.drawn += 1
+        assert self.drawn < 20_000, "it goes on for ever"
+        return super().name(words)
+
+
+@pytest.mark.parametrize(("language", "text"), [("en", "the cat sat"), ("zh", "猫坐")])
+def test_a_corpus_of_too_few_words(language: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The templates give what it lacks, for this chart's names alone; both together may have too few."""
+    corpus = Corpus({language: (Paragraph(text, "small#1", language),)})
+    found = []
+    for _ in range(2):
+        words = _Counted(language, np.random.default_rng(3), corpus)
+        found.append(words.some(9, 1))
+        assert len(set(found[-1])) == 9
+        own = {text} if language == "zh" else {"The", "Cat", "Sat"}
+        assert own <= set(found[-1])
+        assert words.name(1) in own, "the corpus is forgotten"
+    assert found[0] == found[1]
+    monkeypatch.setattr("vary.datagen.chart.made_up.template_words", lambda language: ("word",))
+    with pytest.raises(DataError, match=r"needs 9 different names .*found \d in .*more words"):
+        _Counted(language, np.random.default_rng(3), corpus).some(9, 1)
 
 
 def test_histograms_tell_whole_bins() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pickle
 import re
+import sys
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pytest
 
+from vary.datagen.chart import echarts_process
 from vary.datagen.chart.echarts_painter import EchartsPainter
 from vary.datagen.chart.echarts_process import EchartsProcess, echarts_version, find_node_modules
 from vary.datagen.chart.outlines import Outlines
@@ -63,6 +66,44 @@ def test_one_process_draws_many_charts_and_outlives_a_bad_one(node_modules: str)
         with pytest.raises(DataError, match="ended or hung"):
             process.render(OPTION, 200, 100, {})
         assert _unnumbered(process.render(OPTION, 200, 100, {})) == _unnumbered(first)
+    finally:
+        process.close()
+
+
+NODE = f"""#!{sys.executable}
+import json, sys
+print(json.dumps({{"version": "1"}}), flush=True)
+for line in sys.stdin:
+    print(json.dumps({{"svg": json.loads(line)["option"]["name"]}}), flush=True)
+"""
+"""Answers each request with its name."""
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+def test_after_an_interrupt_no_chart_gets_the_answer_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: int
+) -> None:
+    node = tmp_path / "node"
+    node.write_text(NODE, encoding="utf-8")
+    node.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    read = echarts_process._answer
+    left = [answers]
+
+    def interrupted(pipe: IO[str]) -> dict[str, Any]:
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return read(pipe)
+
+    process = EchartsProcess(tmp_path)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(echarts_process, "_answer", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                process.render({"name": "first"}, 1, 1, {})
+        assert process.render({"name": "second"}, 1, 1, {}) == "second"
+        assert process.render({"name": "third"}, 1, 1, {}) == "third"
     finally:
         process.close()
 

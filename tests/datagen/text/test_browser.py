@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fake_programs import SLEEP, still_running, wait_for_programs
 from vary.datagen.fonts import FontCatalogue
 from vary.datagen.text import TextEngine
 from vary.datagen.text.browser import PageFont, find_browser, print_html
@@ -83,6 +88,27 @@ def test_a_browser_that_prints_nothing_is_an_error(sans: PageFont, monkeypatch: 
     monkeypatch.setattr("vary.datagen.text.browser.find_browser", lambda: quiet)
     with pytest.raises(DataError, match="printed no PDF file"):
         print_html("<p>a", [sans])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_interrupt_ends_the_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text("#!/bin/sh\n" + SLEEP.format(folder=tmp_path), encoding="utf-8")
+    browser.chmod(0o755)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr("vary.datagen.text.browser.find_browser", lambda: str(browser))
+
+    def interrupted(self: object, timeout: float) -> None:
+        wait_for_programs(tmp_path, 1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        print_html("<p>a", [])
+    assert still_running(tmp_path) == []
+    assert list(scratch.iterdir()) == []
 
 
 def test_there_is_a_browser() -> None:

@@ -72,5 +72,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{problems - args.most} more problems are not shown; raise --most to see them")
     summary = f"{format.name}, {check.records} records, "
     summary += f"{problems} problems in {check.broken} of them" if problems else "no problems"
+    if "image_folder" in format.options and "image_folder" not in paths:
+        summary += " (images were not looked up; --images does)"
     print(f"{args.file}: {summary}", file=sys.stderr)
     return console.EXIT_FAILED if problems else console.EXIT_OK

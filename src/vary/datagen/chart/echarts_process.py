@@ -103,6 +103,9 @@ class EchartsProcess:
         except (OSError, ValueError) as error:
             self.close()
             raise DataError(f"the node process that draws charts ended or hung: {error}") from error
+        except BaseException:
+            self.close()  # its answer is still to come, and would be taken for that of the next chart
+            raise
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is not None:
@@ -131,6 +134,9 @@ class EchartsProcess:
             except ValueError as error:
                 self.close()
                 raise DataError(f"node cannot load ECharts from {self._folder}: {error}") from error
+            except BaseException:
+                self.close()  # as in `_ask`
+                raise
         return self._process
 
     def __del__(self) -> None:

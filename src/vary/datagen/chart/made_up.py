@@ -10,10 +10,13 @@ from vary.datagen.chart.content import Kind, RawContent
 from vary.datagen.chart.related import bins, box_values, pair_values
 from vary.datagen.chart.templates import template_words
 from vary.datagen.corpus import Corpus, is_han
+from vary.errors import DataError
 
 __all__ = ["RandomWords", "random_content"]
 
 _LONGEST_LATIN = 12
+_MISSES = 1000
+"""After so many draws in a row that gave no new name, the source of words has no more to give."""
 _MAY_BE_NEGATIVE = frozenset({"bar", "bar_horizontal", "bar_grouped", "line", "lines", "mixed"})
 
 
@@ -27,10 +30,28 @@ class RandomWords:
         self._known = template_words(language)
 
     def some(self, count: int, most_words: int) -> tuple[str, ...]:
-        """`count` different names of one to `most_words` words."""
+        """`count` different names of one to `most_words` words.
+
+        A corpus that has too few gives those it has; the templates give the rest.
+
+        Raises:
+            DataError: if the templates have too few as well.
+        """
         found: dict[str, None] = {}
+        paragraphs, misses = self._paragraphs, 0
         while len(found) < count:
+            before = len(found)
             found[self.name(int(self._rng.integers(1, most_words + 1)))] = None
+            misses = 0 if len(found) > before else misses + 1
+            if misses == _MISSES:
+                if not self._paragraphs:
+                    raise DataError(
+                        f"a chart needs {count} different names of at most {most_words} words in "
+                        f"{self._language!r}: found {len(found)} in the corpus and the templates; give a "
+                        "corpus of more words"
+                    )
+                self._paragraphs, misses = (), 0
+        self._paragraphs = paragraphs
         return tuple(found)
 
     def name(self, words: int) -> str:

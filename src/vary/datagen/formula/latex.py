@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vary.datagen.programs import running_program
 from vary.errors import DataError, MissingDependencyError
 
 __all__ = ["MACROS", "Place", "Typeset", "run_latex", "run_program"]
@@ -163,42 +163,31 @@ def run_program(command: Sequence[str], folder: Path, time_limit: float) -> str 
         "LC_ALL": "C.UTF-8",
     }
     try:
-        process = subprocess.Popen(
+        with running_program(
             [program, *options, *more, "sheet.tex"],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        ) as process:
+            code = process.wait(time_limit)
     except FileNotFoundError as error:
         from vary.datagen.formula.typefaces import DEBIAN_PACKAGES
 
         raise MissingDependencyError(
             f"{program} is not installed: apt-get install --no-install-recommends {' '.join(DEBIAN_PACKAGES)}"
         ) from error
-    try:
-        code = process.wait(time_limit)
     except subprocess.TimeoutExpired as error:
         raise DataError(
             f"{program} did not finish a sheet within {time_limit:g} s: the machine is too busy, or its "
             "font caches are cold; run it again, with fewer workers or a longer time_limit"
         ) from error
-    finally:
-        _end(process)
     if code < 0:
         raise DataError(f"{program} was ended by signal {-code}; is there enough memory for so many workers?")
     if code == 0:
         return None
     return _error(_read(folder / "sheet.log").decode("utf-8", errors="replace"))
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the program and what it started, where they still run."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _read(path: Path) -> bytes:

@@ -57,6 +57,7 @@ def find_documents(
     Raises:
         DataError: if a name leads nowhere, or nothing is left.
     """
+    files = tuple(files)
     by_hash: dict[str, Document] = {}
     left_out: list[LeftOut] = []
     for path, name in _named(files):
@@ -74,7 +75,8 @@ def find_documents(
         except InputError as error:
             left_out.append(LeftOut(name, _reason(error, name)))
     if not by_hash:
-        why = "; ".join(f"{entry.name}: {entry.reason}" for entry in left_out[:3]) or "there is none"
+        why = "; ".join(f"{entry.name}: {entry.reason}" for entry in left_out[:3])
+        why = why or f"there is none in {', '.join(map(str, files))}"
         raise DataError(f"no PDF file to learn from: {why}")
     return [by_hash[sha256] for sha256 in sorted(by_hash)], left_out
 

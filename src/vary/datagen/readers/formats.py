@@ -15,7 +15,7 @@ from vary.datagen.readers.dialogues import AlpacaReader, DialogueConfig, Sharegp
 from vary.datagen.readers.llava import LlavaConfig, LlavaReader
 from vary.datagen.readers.objects import CocoReader, DetectionConfig, OpenImagesConfig, OpenImagesReader
 from vary.datagen.readers.questions import ChartqaReader, DocvqaReader, QuestionConfig
-from vary.datagen.readers.records import iterate_records
+from vary.datagen.readers.records import RecordFault, iterate_records
 from vary.datagen.readers.refcoco import RefcocoConfig, RefcocoReader, refuse_pickle
 from vary.datagen.sample import Engine
 from vary.errors import DataError, did_you_mean
@@ -112,8 +112,11 @@ def recognise_format(path: str | Path) -> str:
     if Path(path).suffix.lower() == ".csv":
         return "openimages"
     fields: dict[str, set[str]] = {}
+    fault: RecordFault | None = None
     records = iterate_records(path, _ARRAYS)
     for span, record in islice(records, _RECOGNISED_BY):
+        if isinstance(record, RecordFault):
+            fault = fault or record
         fields.setdefault(span.key, set()).update(record if isinstance(record, dict) else ())
         if span.key == "images":  # what its annotations are stands far behind
             key, found = next(((s.key, r) for s, r in records if s.key == "annotations"), ("", None))
@@ -133,6 +136,8 @@ def recognise_format(path: str | Path) -> str:
     for name, is_it in by_field:
         if is_it:
             return name
+    if fault is not None:
+        raise fault
     known = ", ".join(FORMATS)
     shown = ", ".join(sorted(seen)[:8]) or "no records with fields"
     raise DataError(f"{path}: like no format that is known (it has {shown}); name one with --format: {known}")

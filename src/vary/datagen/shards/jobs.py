@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import tarfile
 import uuid
 from collections import Counter
@@ -18,13 +19,24 @@ from vary.datagen.sample import Draw, Engine, Record, Sample
 from vary.datagen.shards.records import encode_sample, json_bytes
 from vary.errors import DataError, OutputError
 
-__all__ = ["Job", "broken_limit", "finished_note", "remove_shard", "write_atomically", "write_shard"]
+__all__ = [
+    "Job",
+    "broken_limit",
+    "finished_note",
+    "remove_shard",
+    "remove_unnamed",
+    "write_atomically",
+    "write_shard",
+]
 
 INDICES_PER_SHARD = 1_000_000
 """Room between the first indices of two shards of an endless engine."""
 BROKEN_SHARE = 0.1
 BROKEN_ALWAYS = 3
 """So many broken indices of a finite engine never stop a run; beyond them, at most this share of all."""
+
+_OURS = re.compile(r"shard-\d{6,}(-\d{3,})?\.(tar|json)")
+"""Names of shards and of their notes; what else a user keeps in the folder is not ours to remove."""
 
 Tick = Callable[[], None]
 """Called after each sample; may raise to stop the work."""
@@ -220,6 +232,20 @@ def remove_shard(folder: Path, note: Record, *, files: bool) -> None:
     _note_path(folder, note["number"]).unlink(missing_ok=True)
     for file in note["files"] if files else ():
         (folder / file["file"]).unlink(missing_ok=True)
+
+
+def remove_unnamed(folder: Path, notes: list[Record]) -> None:
+    """Take away every shard and every note of one that `notes` do not name.
+
+    Raises:
+        OutputError: if the folder cannot be written.
+    """
+    kept = {_note_path(folder, note["number"]).name for note in notes}
+    kept |= {file["file"] for note in notes for file in note["files"]}
+    with _storing(folder):
+        for path in folder.iterdir():
+            if _OURS.fullmatch(path.name) and path.name not in kept:
+                path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

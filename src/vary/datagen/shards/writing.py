@@ -12,10 +12,10 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from multiprocessing.connection import wait as wait_for_end
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 
 import cv2
 
+from vary.datagen.programs import end_all_programs
 from vary.datagen.provenance import package_versions
 from vary.datagen.sample import Engine, Record
 from vary.datagen.shards.jobs import (
@@ -31,10 +32,12 @@ from vary.datagen.shards.jobs import (
     broken_limit,
     finished_note,
     remove_shard,
+    remove_unnamed,
     too_many_broken,
     write_atomically,
     write_shard,
 )
+from vary.datagen.shards.locking import only_writer
 from vary.datagen.shards.reading import read_manifest
 from vary.datagen.shards.records import MANIFEST, SCHEMA, json_bytes
 from vary.errors import DataError, OutputError
@@ -66,7 +69,8 @@ def write_shards(
     every machine of the cluster has.
 
     Raises:
-        DataError: if the folder holds another data set, the engine fails, or nothing comes of it.
+        DataError: if the folder holds another data set, another process writes it, the engine fails, or
+            nothing comes of it.
         OutputError: if the folder cannot be written.
         MissingDependencyError: if Ray is asked for and not installed.
     """
@@ -77,18 +81,32 @@ def write_shards(
         raise DataError(f"the engine {engine.name!r} has no end: say how many samples it shall make")
     folder = Path(folder)
     head = {**describe_engine(engine), "samples": samples, "samples_per_shard": samples_per_shard}
+    stored = _stored(folder, head)
+    if stored is not None and "shards" in stored:
+        return stored  # before anything is written: the folder may be one to read only
+    with _writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with only_writer(folder):
+        run = _Run(engine, folder, workers, ray, progress)
+        return _written(run, head, samples, samples_per_shard)
+
+
+def _written(run: _Run, head: Record, samples: int | None, samples_per_shard: int) -> Record:
+    """Begin the data set or go on with it, to its end; returns its manifest."""
+    engine, folder = run.engine, run.folder
     started = _begin(folder, head)
     if "shards" in started:
         return started
     jobs = _jobs(engine, samples, samples_per_shard)
     notes = {job.number: note for job in jobs if (note := finished_note(folder, job.number)) is not None}
-    run = _Run(engine, folder, workers, ray, progress)
     limit = samples if engine.length is not None else None
     _complete(jobs, notes, run, limit)
     ordered = [notes[job.number] for job in jobs if job.number in notes]
     if limit is not None:
         ordered = _cut(jobs, ordered, run, limit)
     manifest = {**head, **_totals(ordered, engine)}
+    # Workers end the shard that they are in when enough is reached: those notes never came back to us.
+    remove_unnamed(folder, ordered)
     write_atomically(folder / MANIFEST, json_bytes(manifest, indent=1))
     for note in ordered:
         remove_shard(folder, note, files=False)
@@ -218,6 +236,8 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait_for_end([parent.sentinel])
+    end_all_programs()
+    # The programs' temporary folders stay: the thread that would remove them may be deep in foreign code.
     os._exit(1)
 
 
@@ -284,25 +304,31 @@ def _cut(jobs: list[Job], notes: list[Record], run: _Run, limit: int) -> list[Re
 def _begin(folder: Path, head: Record) -> Record:
     """The folder's manifest if it is this very data set; writes the unfinished one where there is none.
 
-    An unfinished manifest has no `shards`.
-
     Raises:
         DataError: if the folder's data set is made differently.
         OutputError: if the folder cannot be written.
     """
-    path = folder / MANIFEST
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _writable(folder):
         for rest in folder.glob(".*.partial"):
-            rest.unlink(missing_ok=True)  # of a run that was killed
-        if not path.exists():
+            rest.unlink(missing_ok=True)  # of a run that was killed: no other is at work
+        stored = _stored(folder, head)
+        if stored is None:
             strangers = sorted(entry.name for entry in folder.glob("*.tar"))
             if strangers:
                 raise DataError(f"{folder} holds {strangers[0]} but no {MANIFEST}: choose an empty folder")
-            write_atomically(path, json_bytes(head, indent=1))
-            return head
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written, {error.strerror or error}") from error
+            write_atomically(folder / MANIFEST, json_bytes(head, indent=1))
+        return stored or head
+
+
+def _stored(folder: Path, head: Record) -> Record | None:
+    """The folder's manifest, None where there is none; an unfinished one has no `shards`.
+
+    Raises:
+        DataError: if the folder's data set is made differently.
+    """
+    with _writable(folder):
+        if not (folder / MANIFEST).exists():
+            return None
     stored = read_manifest(folder)
     now = json.loads(json_bytes(head))
     different = [key for key, value in now.items() if stored.get(key) != value]
@@ -314,6 +340,14 @@ def _begin(folder: Path, head: Record) -> Record:
             "choose another folder, or remove this one"
         )
     return stored
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written, {error.strerror or error}") from error
 
 
 def _short(value: object) -> str:

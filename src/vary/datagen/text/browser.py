@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from vary.datagen.fonts import FontFace
+from vary.datagen.programs import running_program
 from vary.datagen.text.thin_fonts import thin_font
 from vary.errors import DataError, MissingDependencyError
 
@@ -115,19 +115,16 @@ def _print_once(program: str, source: str, settings: Path, folder: Path) -> tupl
         "LANG": "C.UTF-8",
         "FONTCONFIG_FILE": str(settings),
     }
-    process = subprocess.Popen(
-        [*command, page.as_uri()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=environment,
-        start_new_session=True,
-    )
     try:
-        _, errors = process.communicate(timeout=_SECONDS)
+        with running_program(
+            [*command, page.as_uri()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=environment,
+        ) as process:
+            _, errors = process.communicate(timeout=_SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
         return None, f"no answer within {_SECONDS} s"
     if output.is_file() and output.stat().st_size:
         return output.read_bytes(), ""
