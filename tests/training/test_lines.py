@@ -16,6 +16,7 @@ from vary.assets import nano_vocabulary
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.presets import nano_processor
 from vary.training.data.examples import IGNORED
+from vary.training.data.line_sources import Line
 from vary.training.data.lines import (
     LineFormat,
     PoolLoader,
@@ -65,17 +66,18 @@ def test_training_and_reading_build_the_same_prompt_and_pixels(form: LineFormat,
 
 def test_what_cannot_be_learned_is_left_out_and_counted(form: LineFormat) -> None:
     samples = [
-        (blank_line(100), "fits"),
-        (blank_line(500), "too wide"),
-        (blank_line(100), ""),
-        (blank_line(100), "漢字"),  # beyond a table of 512 rows
-        (blank_line(16), "five!"),  # four frames
+        Line(blank_line(100), "fits"),
+        Line(blank_line(500), "too wide"),
+        Line(blank_line(100), ""),
+        Line(blank_line(100), "漢字"),  # beyond a table of 512 rows
+        Line(blank_line(16), "five!"),  # four frames
     ]
-    batches, dropped = make_batches(
+    pool = make_batches(
         samples, form, batch_pixels=1000, max_width=400, rng=np.random.default_rng(0), name="pool 7"
     )
-    assert dropped == 4
-    [batch] = batches
+    assert pool.left_out == 4
+    assert pool.bad == ()
+    [batch] = pool.batches
     assert batch.targets.tolist() == form.encode("fits")
     assert batch.name == "pool 7, batch 0"
 
@@ -83,15 +85,18 @@ def test_what_cannot_be_learned_is_left_out_and_counted(form: LineFormat) -> Non
 def test_batches_keep_to_their_pixels_and_lose_nothing(form: LineFormat) -> None:
     rng = np.random.default_rng(1)
     samples = [
-        (blank_line(int(width)), f"{number:02d}") for number, width in enumerate(rng.integers(20, 300, 60))
+        Line(blank_line(int(width)), f"{number:02d}")
+        for number, width in enumerate(rng.integers(20, 300, 60))
     ]
-    batches, dropped = make_batches(samples, form, batch_pixels=700, max_width=300, rng=rng, name="pool")
-    assert dropped == 0
+    batches, left_out, bad = make_batches(
+        samples, form, batch_pixels=700, max_width=300, rng=rng, name="pool"
+    )
+    assert (left_out, bad) == (0, ())
     for batch in batches:
         rows = len(batch.pixel_widths)
         assert rows * int(max(batch.pixel_widths)) <= 700 + 15 * rows
     read = sorted(tuple(row.tolist()) for batch in batches for row in batch.targets.view(-1, 2))
-    assert read == sorted(tuple(form.encode(text)) for _, text in samples)
+    assert read == sorted(tuple(form.encode(text)) for _, text, _ in samples)
 
 
 def test_required_frames_counts_a_blank_between_equal_tokens() -> None:
@@ -107,17 +112,17 @@ class Numbered:
 
     def prepare(self) -> None: ...
 
-    def pool(self, index: int, max_chars: int) -> list[tuple[NDArray[np.uint8], str]]:
-        return [(blank_line(60 + 10 * n), f"{index}.{n}"[:max_chars]) for n in range(5)]
+    def pool(self, index: int, max_chars: int) -> list[Line]:
+        return [Line(blank_line(60 + 10 * n), f"{index}.{n}"[:max_chars]) for n in range(5)]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_pools_come_in_order_whatever_the_number_of_workers(form: LineFormat, workers: int) -> None:
     loader = PoolLoader(Numbered(), form, batch_pixels=150, max_width=400, seed=3, max_chars=9)
     pools = list(islice(loader.iterate(2, 3, workers), 4))
-    assert [number for number, _, _ in pools] == [2, 5, 8, 11]
-    for number, batches, _ in pools:
-        alone, _ = loader[number]
+    assert [number for number, _ in pools] == [2, 5, 8, 11]
+    for number, (batches, _, _) in pools:
+        alone = loader[number].batches
         assert [batch.name for batch in batches] == [batch.name for batch in alone]
         for batch, again in zip(batches, alone, strict=True):
             assert torch.equal(batch.input_ids, again.input_ids)

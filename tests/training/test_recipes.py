@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin
 from PIL import Image
 from torch import nn
 
 from checkpoints import chat_config
 from factories import tiny_opt_config, tiny_toy_config
-from learners import PROMPT, learner, opt_learner, page, processor_of, small_recipe, write_llava
+from learners import (
+    PROMPT,
+    learner,
+    learner_config,
+    opt_learner,
+    page,
+    processor_of,
+    small_recipe,
+    write_llava,
+)
 from vary.errors import DeviceError, TrainingError
 from vary.evaluation.metrics import edit_distance
 from vary.model.loading import load_model
@@ -29,6 +40,7 @@ from vary.training.parallel import make_accelerator, plugin
 from vary.training.plots import plot_log
 from vary.training.recipes import MultitaskRecipe, SftRecipe, VocabularyRecipe, train_multitask
 from vary.training.recipes.conversations import PARTS, example_builder
+from vary.training.running import finish_state
 from vary.training.settings import RunSettings, learning_rate
 
 WORDS = ("cat", "dog", "owl", "bee", "ant", "cow", "fox", "hen")
@@ -150,6 +162,31 @@ def test_an_average_is_kept_exported_and_resumed(data: Path, tmp_path: Path) -> 
     found = load_model(tmp_path / "run" / "model")
     for name, value in found.named_parameters():
         torch.testing.assert_close(value.detach(), average[name], atol=1e-5, rtol=1e-4)
+    for steps in (3, 6):
+        part, begun = replace(recipe, settings=replace(recipe.settings, steps=steps)), learner()
+        train_multitask(part, begun, processor_of(begun), tmp_path / "cut", resume=True)
+    cut = load_model(tmp_path / "cut" / "model").state_dict()
+    for name, weight in found.state_dict().items():
+        assert torch.equal(weight, cut[name]), name
+
+
+def test_an_average_of_weights_with_two_names_is_exported_under_both() -> None:
+    """A head that is the embedding: on a GPU both are copied to be exported, and must be the average."""
+    model = learner(learner_config(tie_word_embeddings=True))
+    head, table = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+    assert head is table
+    average = WeightAverage(model, 0.5)
+    for weights in average.weights.values():
+        weights.fill_(7.0)
+    state = finish_state(Accelerator(cpu=True), model, average)
+    buffers = {name for name, _ in model.named_buffers()}
+    assert all((state[name] == 7.0).all() for name in state.keys() - buffers)
+    assert state["lm_head.weight"].shape == table.shape
+
+
+def test_an_average_is_refused_where_no_process_has_the_weights() -> None:
+    with pytest.raises(TrainingError, match="needs parallel ddp"):
+        RunSettings(ema_decay=0.9, parallel="fsdp2")
 
 
 def test_an_average_leaves_the_weights_as_they_were() -> None:
@@ -226,6 +263,8 @@ def test_a_gpu_trains(changes: dict[str, Any], data: Path, tmp_path: Path) -> No
     train_multitask(recipe, model, processor_of(model), tmp_path / "run")
     with (tmp_path / "run" / "log.csv").open(encoding="utf-8", newline="") as file:
         assert float(list(csv.DictReader(file))[-1]["loss"]) < 2
+    longer, again = replace(recipe, settings=replace(recipe.settings, steps=35)), learner()
+    train_multitask(longer, again, processor_of(again), tmp_path / "run", resume=True)
 
 
 def test_what_a_run_writes_down(data: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import socket
@@ -22,6 +23,7 @@ from vary.model.loading import load_model
 from vary.training.checkpoints import latest_checkpoint
 from vary.training.data.sources import DataSource, Mixture, open_source
 from vary.training.recipes import train_multitask
+from vary.training.running import RunFolder
 
 WORDS = ("cat", "dog", "owl", "bee", "ant", "cow", "fox", "hen")
 
@@ -222,10 +224,49 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path: Path) -> None:
     train_multitask(small_recipe(data, steps=2), model, processor_of(model), tmp_path / "run")
     with pytest.raises(TrainingError, match="holds a run already"):
         train_multitask(small_recipe(data), learner(), processor_of(model), tmp_path / "run")
-    for change in ({"seed": 3}, {"batch": 8}, {"max_length": 100}):
+    # With other micro-batches the steps had other samples; without steps the data would end.
+    for change in ({"seed": 3}, {"batch": 8}, {"max_length": 100}, {"micro_batch": 1}, {"steps": None}):
         other = small_recipe(data, **change)
         with pytest.raises(TrainingError, match=f"other settings .*{next(iter(change))}"):
             train_multitask(other, learner(), processor_of(model), tmp_path / "run", resume=True)
+
+
+def test_a_run_is_not_resumed_on_other_data_or_beside_other_frozen_weights(tmp_path: Path) -> None:
+    """A checkpoint has neither."""
+    data, out = write_llava(tmp_path / "data", WORDS), tmp_path / "run"
+
+    def run(steps: int, seed: int = 0) -> None:
+        model = learner(seed=seed)
+        recipe = small_recipe(data, steps=steps, save_every=1, trained=("projector", "decoder"))
+        train_multitask(recipe, model, processor_of(model), out, resume=True)
+
+    run(2)
+    with pytest.raises(TrainingError, match=r"other frozen weights \(see frozen.json"):
+        run(3, seed=1)
+    kept = data.read_text(encoding="utf-8")
+    write_llava(tmp_path / "data", WORDS[:-2])
+    with pytest.raises(TrainingError, match=r"other data \(see data.json"):
+        run(3)
+    data.write_text(kept, encoding="utf-8")
+    run(3)
+    assert len(rows(out)) == 3
+
+
+def test_shares_of_a_checkpoint_are_read_by_accelerate(tmp_path: Path) -> None:
+    """With FSDP2 and ZeRO-2 a checkpoint has no file of the optimizer that is ours."""
+    checkpoint = tmp_path / "checkpoint-0000007"
+    checkpoint.mkdir()
+    (checkpoint / "training_state.json").write_text(json.dumps({"step": 7}), encoding="utf-8")
+    assert RunFolder.open(tmp_path, {}, resume=True, sharded=True).position.step == 7
+    with pytest.raises(TrainingError, match="not a training checkpoint"):
+        RunFolder.open(tmp_path, {}, resume=True)
+
+
+def test_a_source_that_no_epoch_shows_is_refused(tmp_path: Path) -> None:
+    few = open_source(DataSource(write_llava(tmp_path / "few", list("abcd"))))
+    many = open_source(DataSource(write_llava(tmp_path / "many", list("0123456789"))))
+    with pytest.raises(DataError, match=r"source 2 has 4 samples and the weight 0\.1: none"):
+        Mixture([many, few], [1.0, 0.1], seed=0)
 
 
 def test_weights_of_a_mixture_say_how_often_an_epoch_shows_a_sample(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from vary.errors import DataError
@@ -72,7 +73,8 @@ class AnswerValidation:
             distance = self.distance(answer, expected)
             edits, characters, exact = edits + distance, characters + len(expected), exact + (not distance)
             rows.append({"sample": example.name, "answer": answer, "expected": expected, "edits": distance})
-        self._write(rows, step)
+        if not dist.is_available() or not dist.is_initialized() or dist.get_rank() == 0:
+            self._write(rows, step)  # of several processes, which all have the same answers, one writes them
         return {"cer": edits / max(1, characters), "exact": exact / max(1, len(self.examples))}
 
     def _answer(self, model: Any, example: Example, prompt: Sequence[int], truth: Sequence[int]) -> list[int]:

@@ -28,7 +28,8 @@ class Position:
 
     Attributes:
         step: steps done.
-        pool, batch: of painted lines: the current pool and the batches of it that are consumed.
+        pool, batch: of lines: the current pool and the batches of it that are consumed, by this process.
+        ranks: in a checkpoint: (pool, batch) of every process, in order; each walks pools of its own.
         totals: what was counted over all processes: `samples`, `answer` (tokens learned), `bad`, ...
         seconds: spent in steps.
     """
@@ -36,6 +37,7 @@ class Position:
     step: int = 0
     pool: int = 0
     batch: int = 0
+    ranks: list[list[int]] = field(default_factory=list)
     totals: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -101,15 +103,17 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return max(folder.glob(f"{PREFIX}*"), default=None)
 
 
-def read_position(checkpoint: Path) -> tuple[Position, dict[str, Any]]:
-    """The position of a checkpoint and what `write_checkpoint` was given as `state`.
+def read_position(checkpoint: Path, *, sharded: bool = False) -> tuple[Position, dict[str, Any]]:
+    """The position of a checkpoint and what `write_checkpoint` was given as `state`; with `sharded` nothing,
+    for Accelerate reads that itself.
 
     Raises:
         TrainingError: if a file is missing or broken.
     """
     try:
         position = Position(**json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8")))
-        state = torch.load(checkpoint / OPTIMIZER_FILE, weights_only=True, map_location="cpu")
+        path = checkpoint / OPTIMIZER_FILE
+        state = {} if sharded else torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise TrainingError(
             f"{checkpoint}: not a training checkpoint that can be resumed ({error})"

@@ -15,6 +15,7 @@ from vary.datagen.fonts import FontCatalogue, find_fonts
 from vary.datagen.lines.engine import LineEngine, LineEngineConfig
 from vary.errors import DataError
 from vary.model.modeling import VaryForConditionalGeneration, VaryImageFeatures
+from vary.training.data.line_sources import Line
 from vary.training.data.lines import LineBatch, LineFormat, line_format, make_batches
 
 __all__ = ["VALIDATION_FAMILIES", "LineValidation", "validation_lines"]
@@ -81,14 +82,14 @@ class LineValidation:
     ) -> tuple[float, float]:
         """The error rates of the decoder and of the CTC branch."""
         if language not in self._batches:
-            self._batches[language], _ = make_batches(
-                self.lines[language],
+            self._batches[language] = make_batches(
+                [Line(image, text) for image, text in self.lines[language]],
                 form,
                 batch_pixels=8192,
                 max_width=2048,
                 rng=np.random.default_rng(0),
                 name="validation",
-            )
+            ).batches
         by_decoder = by_ctc = total = 0
         blank = form.pad_id
         device = next(model.parameters()).device

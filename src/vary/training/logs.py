@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from accelerate import Accelerator
@@ -23,7 +25,7 @@ __all__ = ["BAD_SAMPLES_FILE", "FIGURES", "LOG_FILE", "RunLog"]
 LOG_FILE, BAD_SAMPLES_FILE, TENSORBOARD_FOLDER = "log.csv", "bad_samples.csv", "tensorboard"
 FIGURES = (
     *("samples", "answer_tokens", "bad_samples", "samples_per_second", "tokens_per_second"),
-    *("mfu", "memory_gb", "seconds"),
+    *("mfu", "memory_gb", "seconds", "left_out", "cut"),
 )
 
 
@@ -34,7 +36,9 @@ class RunLog:
     row), what evaluation says, then totals (`samples`, `answer_tokens` learned, `bad_samples`), speed over
     all processes since the last row (`samples_per_second`, `tokens_per_second`, prompts and images among
     them), `mfu` (the share of the device's measured matrix product speed, see `throughput`), `memory_gb`
-    (the process' peak, on a GPU the GPU's, 0 on Windows) and `seconds`.
+    (the process' peak, on a GPU the GPU's, 0 on Windows), `seconds`, and in total `left_out` (painted lines
+    that could not be learned from; stored samples are `bad_samples`) and `cut` (conversations longer than
+    allowed).
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class RunLog:
             "memory_gb": _peak_memory(self.device) / 1e9,
             "seconds": position.seconds,
         }
+        row |= {name: position.totals[name] for name in ("left_out", "cut") if name in position.totals}
         if self._cost:
             row["mfu"] = self._cost / spent / self._measured_peak()
         if self.main:
@@ -139,9 +144,10 @@ class RunLog:
             return
         with self.path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-        self.path.unlink()
-        for row in rows:
-            self._append({name: value for name, value in row.items() if name in self.columns})
+        with _replacing(self.path) as file:
+            writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
 
     def _append(self, row: Mapping[str, Any]) -> None:
         new = not self.path.exists()
@@ -158,8 +164,19 @@ def _rewind_bad(path: Path, step: int) -> None:
         return
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with _replacing(path) as file:
         csv.writer(file).writerows([row for row in rows if not row[0].isdigit() or int(row[0]) <= step])
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """A file to write in place of `path`: renamed when whole, so that a kill in between loses nothing."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from vary.errors import TrainingError
@@ -41,7 +42,7 @@ Losses = Callable[[nn.Module, Any, Mapping[str, int]], dict[str, Tensor]]
 Stream = Iterator[tuple[Sequence[Batch], Position]]
 """This process' batches of a step, and the position after it."""
 Progress = Callable[[Mapping[str, Any]], None]
-"""Called with a row of the log."""
+"""Called by the main process with a row of the log, and `steps`, those of the whole run."""
 
 
 @dataclass(slots=True)
@@ -104,6 +105,7 @@ def train(
         run.restore()
     if run.average is not None:
         run.average.to(accelerator.device)
+    show = progress if accelerator.is_main_process else _unseen
     names = (*run.names, *(evaluate.names if evaluate else ()))
     with RunLog(folder, names, settings, accelerator, position) as log:
         started, before, skipped = time.monotonic(), position.seconds, 0
@@ -130,7 +132,7 @@ def train(
             )
             if last or judged or step % settings.log_every == 0:
                 figures = _judge(run, accelerator.unwrap_model(prepared), evaluate, step) if judged else {}
-                progress(log.write(position, rate, float(norm), figures))
+                show(log.write(position, rate, float(norm), figures) | {"steps": run.steps})
             if settings.save_every and (last or step % settings.save_every == 0):
                 _save(run, prepared, optimizer, accelerator, folder, position, settings.keep)
             if last:
@@ -138,6 +140,10 @@ def train(
     raise TrainingError(
         f"the data ended after step {position.step} of {run.steps}; give more, or fewer steps"
     )
+
+
+def _unseen(row: Mapping[str, Any]) -> None:
+    """What a process shows that is not the main one."""
 
 
 def _one_step(
@@ -255,9 +261,10 @@ def _save(
     position: Position,
     keep: int,
 ) -> None:
-    """Writes a checkpoint, by the first process where the others hold the same."""
+    """Writes a checkpoint, by the first process where the others hold the same, and where each stands."""
     from vary.training.parallel import is_sharded, save_sharded
 
+    position = replace(position, ranks=gather_object([[position.pool, position.batch]]))
     if is_sharded(accelerator):
         save_sharded(accelerator, folder, position, keep=keep)
     elif accelerator.is_main_process:

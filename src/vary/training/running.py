@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +29,19 @@ from vary.training.logs import LOG_FILE
 from vary.training.parallel import is_sharded
 from vary.training.settings import MAY_CHANGE, RunSettings
 
-__all__ = ["DATA_FILE", "MODEL_FOLDER", "RECIPE_FILE", "RunFolder", "export_model", "make_optimizer"]
+__all__ = [
+    "DATA_FILE",
+    "MODEL_FOLDER",
+    "RECIPE_FILE",
+    "RunFolder",
+    "export_model",
+    "frozen_mark",
+    "make_optimizer",
+]
 
 RECIPE_FILE, DATA_FILE, MODEL_FOLDER = "recipe.json", "data.json", "model"
+FROZEN_FILE, NO_MARK = "frozen.json", f"{0:08x}"
+"""The mark of weights that are not trained, and that of none."""
 EXPORT_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
@@ -51,13 +62,14 @@ class RunFolder:
     state: Mapping[str, Any]
 
     @classmethod
-    def open(cls, path: Path, recipe: Mapping[str, Any], *, resume: bool) -> RunFolder:
+    def open(cls, path: Path, recipe: Mapping[str, Any], *, resume: bool, sharded: bool = False) -> RunFolder:
         """Makes the folder, or finds where its run stands.
 
         Args:
             path: the folder.
             recipe: the settings as JSON values.
             resume: whether to go on from the newest checkpoint; a run without one begins.
+            sharded: whether each process wrote its share of the checkpoints.
 
         Raises:
             TrainingError: for a folder that holds a run already and is not to be resumed, or one with other
@@ -72,11 +84,31 @@ class RunFolder:
         if resume:
             _check_same(path, recipe)
         found = latest_checkpoint(path)
-        position, state = (Position(), {}) if found is None else read_position(found)
+        position, state = (Position(), {}) if found is None else read_position(found, sharded=sharded)
         return cls(path, found, position, state)
 
-    def write(self, recipe: Mapping[str, Any], data: Any) -> None:
-        """Writes what the run is made from."""
+    def check_start(self, data: Any, frozen: str = NO_MARK) -> None:
+        """Holds a resumed run to what it began with: its data, and the weights that no checkpoint has.
+
+        Raises:
+            TrainingError: if they are others.
+        """
+        if self.checkpoint is None:
+            return
+        for file, now, what in (
+            (DATA_FILE, _lasting(json.loads(as_json(data))), "data"),
+            (FROZEN_FILE, frozen, "frozen weights"),
+        ):
+            path = self.path / file
+            if path.exists() and _lasting(json.loads(path.read_text(encoding="utf-8"))) != now:
+                raise TrainingError(
+                    f"{self.path} holds a run with other {what} (see {file}); resume with those, or choose "
+                    "another folder"
+                )
+
+    def write(self, recipe: Mapping[str, Any], data: Any, frozen: str = NO_MARK) -> None:
+        """Writes what the run is made from; `frozen` is what `frozen_mark` gives."""
+        write_json(self.path / FROZEN_FILE, frozen)
         write_json(self.path / RECIPE_FILE, recipe)
         write_json(self.path / DATA_FILE, data)
 
@@ -90,6 +122,17 @@ class RunFolder:
         optimizer.load_state_dict(self.state["optimizer"])
         if average is not None and self.state.get("average") is not None:
             average.load(self.state["average"])
+
+
+def frozen_mark(model: nn.Module) -> str:
+    """A checksum of the parameters that are not trained: of names, shapes and some values of each."""
+    checksum = 0
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            values = parameter.detach().flatten()
+            some = values[:: max(1, len(values) // 64)].float().cpu().numpy().tobytes()
+            checksum = zlib.crc32(f"{name} {tuple(parameter.shape)}".encode() + some, checksum)
+    return f"{checksum:08x}"
 
 
 def make_optimizer(model: nn.Module, settings: RunSettings) -> torch.optim.AdamW:
@@ -185,10 +228,11 @@ def finish_state(
     if is_sharded(accelerator):
         gathered: dict[str, torch.Tensor] = accelerator.get_state_dict(model)
         return gathered
-    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    if average is not None:
-        state |= {name: tensor.cpu() for name, tensor in average.weights.items()}
-    return state
+    averages = {} if average is None else average.weights
+    # By parameter, not by name: weights that are shared have several names, and the average has one of them.
+    averaged = {id(p): averages[name] for name, p in model.named_parameters() if name in averages}
+    state = model.state_dict(keep_vars=True)
+    return {name: averaged.get(id(tensor), tensor).detach().cpu() for name, tensor in state.items()}
 
 
 def _check_same(folder: Path, recipe: Mapping[str, Any]) -> None:
@@ -212,9 +256,22 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tupl
         was = before.get(name)
         if isinstance(value, dict) and isinstance(was, dict) and name == "settings":
             found += _differences(was, value)
-        elif name not in MAY_CHANGE and was != value:
+        elif not _may_go_on(name, was, value):
             found.append((name, was))
     return found
+
+
+def _may_go_on(name: str, was: Any, now: Any) -> bool:
+    if name == "steps":
+        return (was is None) == (now is None)
+    return name in MAY_CHANGE or bool(was == now)
+
+
+def _lasting(value: Any) -> Any:
+    """JSON values without the versions of packages, which may change while a run rests."""
+    if isinstance(value, dict):
+        return {name: _lasting(inner) for name, inner in value.items() if name != "versions"}
+    return [_lasting(inner) for inner in value] if isinstance(value, list) else value
 
 
 def as_json(value: Any) -> str:

@@ -16,9 +16,13 @@ Parallel = Literal["ddp", "fsdp2", "zero2"]
 
 MAY_CHANGE = (
     *("steps", "workers", "log_every", "save_every", "keep", "evaluate_every", "compile", "tensorboard"),
-    *("micro_batch", "max_bad_share", "sampled_rows", "keep_examples"),
+    *("max_bad_share", "sampled_rows", "keep_examples"),
 )
-"""Settings that a resumed run may have otherwise than when it began."""
+"""Settings that a resumed run may have otherwise than when it began.
+
+`steps` may not come or go: without them the data ends with its last epoch.  `micro_batch` stays, for which
+samples a step has depends on it.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,7 @@ class RunSettings:
         precision: of the arithmetic: `bf16` and `fp16` are mixed with float32 weights, `no` is float32.
         gradient_checkpointing: computes activations anew in the backward pass, for less memory.
         ema_decay: keeps an average of the weights over about 1 / (1 - decay) steps, and exports it; 0: none.
+            With `ddp` alone.
         compile: compiles the layers; for long runs on a GPU: on a CPU it was slower than eager mode.
         parallel: how several processes share the model: `ddp` (each has the whole), `fsdp2`, `zero2`.
         seed: of new weights, of the data's order and of dropout.
@@ -82,6 +87,11 @@ class RunSettings:
         _check(0 <= self.ema_decay < 1, f"ema_decay is {self.ema_decay}, expected 0 to below 1")
         _check(self.learning_rate > 0, f"learning_rate is {self.learning_rate}, expected above 0")
         _check(self.clip > 0, f"clip is {self.clip}, expected above 0")
+        _check(
+            not self.ema_decay or self.parallel == "ddp",
+            f"ema_decay is {self.ema_decay}, which needs parallel ddp: with {self.parallel} no process holds "
+            "the weights to average",
+        )
 
 
 def _check(fine: bool, message: str) -> None:

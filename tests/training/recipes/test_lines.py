@@ -28,7 +28,8 @@ from vary.model.presets import CHINESE_ROWS, nano_processor
 from vary.model.tokenization import read_tiktoken, write_tiktoken
 from vary.reader import Reader
 from vary.training.checkpoints import Position, latest_checkpoint
-from vary.training.data.lines import PaintedLines, Stage, collate, line_format, sample_rows
+from vary.training.data.line_sources import Line, PaintedLines
+from vary.training.data.lines import Stage, collate, line_format, sample_rows
 from vary.training.losses import ctc_loss, line_losses
 from vary.training.plots import plot_log
 from vary.training.recipes.lines import LinesRecipe, build_model, stage_batches, train_lines
@@ -273,7 +274,7 @@ def test_a_table_does_not_grow_beyond_its_vocabulary(
 class ChineseLines:
     """A source without fonts: the pictures say nothing, the texts are beyond a table of 512 rows."""
 
-    def __init__(self, folders: tuple[Path, ...], seed: int) -> None:
+    def __init__(self, folders: tuple[Path, ...], seed: int, longest: int) -> None:
         pass
 
     def describe(self) -> list[str]:
@@ -282,8 +283,8 @@ class ChineseLines:
     def prepare(self) -> None:
         pass
 
-    def pool(self, index: int, max_chars: int) -> list[tuple[np.ndarray, str]]:
-        return [(painted("x" * len(text)), text) for text in ("不一", "用中 a", "的人", "有如", "不 b")]
+    def pool(self, index: int, max_chars: int) -> list[Line]:
+        return [Line(painted("x" * len(text)), text) for text in ("不一", "用中 a", "的人", "有如", "不 b")]
 
 
 def test_a_grown_model_is_resumed_grown(

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from vary.cli import console
 from vary.cli.checkpoints import find_checkpoint
-from vary.cli.train.running import add_run_options, changed_settings, check_packages, shown_progress
+from vary.cli.train.running import (
+    add_run_options,
+    changed_settings,
+    check_packages,
+    finish_run,
+    shown_progress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,9 +131,7 @@ def run_conversations(
     """Trains; progress goes to standard error."""
     check_packages()
     console.quiet_libraries()
-    from vary.training.plots import plot_log
     from vary.training.recipes.conversations import train_conversations
-    from vary.training.running import MODEL_FOLDER
 
     recipe = make_recipe(args, kind)
     model, processor = load(args)
@@ -143,8 +147,7 @@ def run_conversations(
             progress=progress,
             cpu=args.cpu,
         )
-    plot_log(args.out / "log.csv", args.out / "loss.png")
-    console.note(f"{args.out / MODEL_FOLDER}: the trained model, ready for `vary read --model`")
+    finish_run(args.out)
     return console.EXIT_OK
 
 

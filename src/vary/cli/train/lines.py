@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vary.cli import console
-from vary.cli.train.running import add_run_options, changed_settings, check_packages, shown_progress
+from vary.cli.train.running import (
+    add_run_options,
+    changed_settings,
+    check_packages,
+    finish_run,
+    shown_progress,
+)
+
+if TYPE_CHECKING:
+    from vary.training.recipes.lines import LinesRecipe
 
 __all__ = ["add_parser", "run"]
 
@@ -91,18 +100,41 @@ def run(args: argparse.Namespace) -> int:
     """Trains; progress goes to standard error."""
     check_packages()
     console.quiet_libraries()
+    from vary.assets import nano_vocabulary
+    from vary.training.recipes.lines import train_lines
+
+    recipe = make_recipe(args)
+    vocabulary = args.vocabulary or nano_vocabulary()
+    with shown_progress("lines") as progress:
+        train_lines(
+            recipe,
+            args.out,
+            vocabulary,
+            resume=args.resume,
+            evaluate=_validation(args, _languages(args), vocabulary),
+            progress=progress,
+            cpu=args.cpu,
+        )
+    finish_run(args.out)
+    return console.EXIT_OK
+
+
+def make_recipe(args: argparse.Namespace) -> LinesRecipe:
+    """The recipe that the command line asks for.  Raises console.UsageError."""
     from dataclasses import replace
 
-    from vary.assets import nano_vocabulary
     from vary.datagen.lines.engine import LineEngineConfig
     from vary.training.data.lines import Stage
     from vary.training.line_validation import VALIDATION_FAMILIES
-    from vary.training.plots import plot_log
-    from vary.training.recipes.lines import LinesRecipe, train_lines
+    from vary.training.recipes.lines import LinesRecipe
 
-    languages = tuple(language.strip() for language in args.languages.split(","))
-    if args.shards and args.language_weights is not None:
-        raise console.UsageError("--language-weights is for --paint; shards hold what they hold")
+    languages = _languages(args)
+    for option, given in {
+        "--language-weights": args.language_weights is not None,
+        "--typeset-share": bool(args.typeset_share),
+    }.items():
+        if args.shards and given:
+            raise console.UsageError(f"{option} is for --paint; shards hold what they hold")
     weights = _weights(args.language_weights, languages)
     numbers = {name: value for name, _, _ in NUMBERS if (value := getattr(args, name)) is not None}
     if args.stages:
@@ -116,23 +148,16 @@ def run(args: argparse.Namespace) -> int:
             corpus=tuple(args.paint),
             languages=languages,
             language_weights=weights,
+            typeset_share=args.typeset_share,
             seed=recipe.settings.seed,
             exclude_fonts=VALIDATION_FAMILIES,
         )
         recipe = replace(recipe, paint=paint)
-    vocabulary = args.vocabulary or nano_vocabulary()
-    with shown_progress("lines") as progress:
-        train_lines(
-            recipe,
-            args.out,
-            vocabulary,
-            resume=args.resume,
-            evaluate=_validation(args, languages, vocabulary),
-            progress=progress,
-            cpu=args.cpu,
-        )
-    plot_log(args.out / "log.csv", args.out / "loss.png")
-    return console.EXIT_OK
+    return recipe
+
+
+def _languages(args: argparse.Namespace) -> tuple[str, ...]:
+    return tuple(language.strip() for language in args.languages.split(","))
 
 
 def _validation(args: argparse.Namespace, languages: tuple[str, ...], vocabulary: Path) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "add_run_options",
     "changed_settings",
     "check_packages",
+    "finish_run",
     "rows_as_text",
     "shown_progress",
 ]
@@ -93,15 +94,24 @@ def check_packages() -> None:
 
 @contextmanager
 def shown_progress(label: str) -> Iterator[Progress]:
-    """Rows of the log on standard error as they are written, and a bar at a terminal."""
-    with console.progress_bar(label, "step") as advance:
+    """Rows of the log on standard error as they are written, and a bar at a terminal.
+
+    The bar begins with the first row: of several processes one alone is given rows.
+    """
+    with ExitStack() as stack:
+        bars: list[Any] = []
 
         def show(row: Mapping[str, Any]) -> None:
+            if not bars:
+                bars.append(stack.enter_context(console.progress_bar(label, "step")))
+            [advance] = bars
+            figures = dict(row)
+            steps = figures.pop("steps")
             if advance is not None:
                 sys.stderr.write("\r\033[K")
-            print(rows_as_text(row), file=sys.stderr, flush=True)
+            print(rows_as_text(figures), file=sys.stderr, flush=True)
             if advance is not None:
-                advance(int(row["step"]), row.get("steps"))
+                advance(int(row["step"]), int(steps))
 
         yield show
 
@@ -111,5 +121,16 @@ def rows_as_text(row: Mapping[str, Any]) -> str:
     return "  ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in row.items()
-        if name != "steps"
     )
+
+
+def finish_run(out: Path) -> None:
+    """Draws the loss curve and says where the model is: once, if several processes have trained."""
+    from accelerate import PartialState
+
+    from vary.training.plots import plot_log
+    from vary.training.running import MODEL_FOLDER
+
+    if PartialState().is_main_process:
+        plot_log(out / "log.csv", out / "loss.png")
+        console.note(f"{out / MODEL_FOLDER}: the trained model, ready for `vary read --model`")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,22 +22,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerFast
 
-from vary.datagen.lines.engine import LineEngine, LineEngineConfig
-from vary.datagen.shards import describe_engine, read_manifest, read_shards
-from vary.errors import DataError
 from vary.model.character_vocabulary import LATIN_VOCABULARY_SIZE
 from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.tokenization import encode_text, load_character_tokenizer
 from vary.training.data.batches import BadSample
 from vary.training.data.examples import IGNORED
+from vary.training.data.line_sources import Line, LineSource
 
 __all__ = [
     "LineBatch",
     "LineFormat",
-    "PaintedLines",
+    "Pool",
     "PoolLoader",
-    "ShardLines",
     "Stage",
     "line_format",
     "make_batches",
@@ -51,86 +48,6 @@ class Stage:
 
     until: float
     max_chars: int
-
-
-class LineSource(Protocol):
-    """Where samples come from."""
-
-    def describe(self) -> Any:
-        """What the samples are made from, as JSON values, for the run's folder."""
-        ...
-
-    def prepare(self) -> None:
-        """Does the slow part, once, before worker processes are forked from this one."""
-
-    def pool(self, index: int, max_chars: int) -> list[tuple[NDArray[np.uint8], str]]:
-        """The images (32, W) uint8 and texts of a pool, of at most so many characters."""
-        ...
-
-
-@dataclass(frozen=True)
-class PaintedLines:
-    """Lines painted on the fly; pool n holds the pages [n * pages, (n + 1) * pages) of the engine."""
-
-    config: LineEngineConfig
-    pages: int = 16
-
-    def describe(self) -> Any:
-        return describe_engine(_engine(self.config))
-
-    def prepare(self) -> None:
-        _engine(self.config)
-
-    def pool(self, index: int, max_chars: int) -> list[tuple[NDArray[np.uint8], str]]:
-        engine = _engine(self.config)
-        if max_chars < self.config.max_chars:
-            engine = engine.with_config(replace(self.config, max_chars=max_chars))
-        first = index * self.pages
-        return [
-            (line.image, line.text) for page in range(first, first + self.pages) for line in engine.page(page)
-        ]
-
-
-@lru_cache(maxsize=4)
-def _engine(config: LineEngineConfig) -> LineEngine:
-    """One engine per process and configuration: finding its fonts and reading its corpus takes seconds."""
-    return LineEngine(config)
-
-
-@dataclass(frozen=True)
-class ShardLines:
-    """Lines from folders of shards, in pools of `size` in a new random order at each pass."""
-
-    folders: tuple[Path, ...]
-    size: int = 512
-    seed: int = 0
-
-    def describe(self) -> Any:
-        return [read_manifest(folder) for folder in self.folders]
-
-    def prepare(self) -> None:
-        _shard_samples(self.folders)
-
-    def pool(self, index: int, max_chars: int) -> list[tuple[NDArray[np.uint8], str]]:
-        samples = [(image, text) for image, text in _shard_samples(self.folders) if len(text) <= max_chars]
-        if not samples:
-            raise DataError(
-                f"no line of at most {max_chars} characters in {', '.join(map(str, self.folders))}"
-            )
-        pools = -(-len(samples) // self.size)
-        order = np.random.default_rng([self.seed, index // pools]).permutation(len(samples))
-        first = index % pools * self.size
-        return [samples[number] for number in order[first : first + self.size]]
-
-
-@lru_cache(maxsize=2)
-def _shard_samples(folders: tuple[Path, ...]) -> list[tuple[NDArray[np.uint8], str]]:
-    return [
-        (sample.image, sample.answer)
-        for folder in folders
-        for sample in read_shards(folder)
-        if sample.image is not None
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +120,10 @@ class LineBatch:
         targets: the texts' ids in a row, (sum of lengths,).
         target_lengths: (B,).
         name: where the batch comes from, for messages.
-        counts: `samples`, `answer` (tokens learned), `tokens` (image columns too), `characters`.
+        counts: `samples`, `answer` (tokens learned), `tokens` (image columns too), `characters`, `left_out`
+            (painted lines of the pool that cannot be learned from, with its first batch).
         rows: the ids that the loss compares with, (K,), sorted, those of the batch among them; None: all.
+        bad: some of the pool's stored samples that cannot be learned from.
     """
 
     pixel_values: Tensor
@@ -287,31 +206,47 @@ def sample_rows(batch: LineBatch, form: LineFormat, rng: np.random.Generator) ->
     return torch.cat([torch.arange(latin), own, batch.targets, torch.from_numpy(drawn)]).unique()
 
 
+class Pool(NamedTuple):
+    """The batches of a pool, and what cannot be learned from.
+
+    Attributes:
+        batches: in the order in which they are learned from.
+        left_out: how many lines without a name are not among them: painting makes such lines, and others.
+        bad: the stored samples that are not among them; spread over the batches, where there are any.
+    """
+
+    batches: list[LineBatch]
+    left_out: int = 0
+    bad: tuple[BadSample, ...] = ()
+
+
 def make_batches(
-    samples: Sequence[tuple[NDArray[np.uint8], str]],
+    samples: Sequence[Line | BadSample],
     form: LineFormat,
     *,
     batch_pixels: int,
     max_width: int,
     rng: np.random.Generator,
     name: str,
-) -> tuple[list[LineBatch], int]:
+) -> Pool:
     """Sorts a pool into batches of like width, `batch_pixels` columns of pixels at most, in random order.
 
-    Returns the batches and the number of samples that were left out: too wide, empty, a character outside the
-    vocabulary, or more characters than the image has frames for.
+    Lines that are too wide, empty, with a character outside the vocabulary, or with more characters than the
+    image has frames for, are left out: counted, and those with a name listed as bad samples.
     """
-    kept = []
-    for image, text in samples:
-        ids = form.encode(text)
-        frames = -(-image.shape[1] // form.patch_size) * form.ctc_frames
-        if (
-            0 < image.shape[1] <= max_width
-            and ids
-            and max(ids) < form.vocab_size
-            and (not form.ctc_frames or required_frames(ids) <= frames)
-        ):
-            kept.append((image, ids))
+    kept, left_out, bad = [], 0, []
+    for sample in samples:
+        if isinstance(sample, BadSample):
+            bad.append(sample)
+            continue
+        ids = form.encode(sample.text)
+        reason = _why_not(sample, ids, form, max_width)
+        if not reason:
+            kept.append((sample.image, ids))
+        elif sample.name:
+            bad.append(BadSample(sample.name, reason))
+        else:
+            left_out += 1
     kept.sort(key=lambda line: line[0].shape[1])
     batches: list[LineBatch] = []
     first = 0
@@ -323,11 +258,40 @@ def make_batches(
     if form.sampled_rows:
         for batch in batches:
             batch.rows = sample_rows(batch, form, rng)
-    return batches, len(samples) - len(kept)
+    _spread(bad, batches)
+    return Pool(batches, left_out, tuple(bad))
+
+
+def _spread(bad: Sequence[BadSample], batches: Sequence[LineBatch]) -> None:
+    """Puts bad samples into batches, at no place more than their share of the samples so far.
+
+    All at once they would be too many among the first few samples of a run, and stop it.
+    """
+    total, seen, placed = sum(batch.counts["samples"] for batch in batches), 0, 0
+    for batch in batches:
+        seen += batch.counts["samples"]
+        due = len(bad) * seen // total
+        batch.bad, placed = tuple(bad[placed:due]), due
+
+
+def _why_not(line: Line, ids: Sequence[int], form: LineFormat, max_width: int) -> str:
+    """Why a line cannot be learned from; empty if it can."""
+    width = line.image.shape[1]
+    if not 0 < width <= max_width:
+        return f"{width} pixels wide; expected 1 to {max_width} (max_width)"
+    if not ids:
+        return "there is no text"
+    if max(ids) >= form.vocab_size:
+        strange = next(c for c in line.text if max(form.encode(c), default=0) >= form.vocab_size)
+        return f"{strange!r} is beyond the first {form.vocab_size} ids, which are all that this model has"
+    frames = -(-width // form.patch_size) * form.ctc_frames
+    if form.ctc_frames and required_frames(ids) > frames:
+        return f"{len(ids)} characters, which need {required_frames(ids)} frames, and the image has {frames}"
+    return ""
 
 
 @dataclass(frozen=True)
-class PoolLoader(Dataset[tuple[list[LineBatch], int]]):
+class PoolLoader(Dataset[Pool]):
     """Pools of batches by number; `stages` is the curriculum over `total` pools."""
 
     source: LineSource
@@ -337,7 +301,7 @@ class PoolLoader(Dataset[tuple[list[LineBatch], int]]):
     seed: int
     max_chars: int
 
-    def __getitem__(self, index: int) -> tuple[list[LineBatch], int]:
+    def __getitem__(self, index: int) -> Pool:
         return make_batches(
             self.source.pool(index, self.max_chars),
             self.form,
@@ -347,8 +311,8 @@ class PoolLoader(Dataset[tuple[list[LineBatch], int]]):
             name=f"pool {index}",
         )
 
-    def iterate(self, first: int, step: int, workers: int) -> Iterator[tuple[int, list[LineBatch], int]]:
-        """Pools first, first + step, ... without end: their number, batches and count of samples left out."""
+    def iterate(self, first: int, step: int, workers: int) -> Iterator[tuple[int, Pool]]:
+        """Pools first, first + step, ... without end, each with its number."""
         if workers:
             # A forked worker would wait for OpenCV's threads, which stay in this process: end them first.
             cv2.setNumThreads(1)
@@ -357,12 +321,17 @@ class PoolLoader(Dataset[tuple[list[LineBatch], int]]):
             self,
             sampler=numbers,
             batch_size=None,
+            collate_fn=_as_it_is,  # the usual one makes lists of tuples
             num_workers=workers,
             worker_init_fn=_one_thread,
             prefetch_factor=2 if workers else None,
             persistent_workers=False,
         )
-        yield from ((number, *pool) for number, pool in zip(_Numbers(first, step), loader, strict=False))
+        yield from zip(_Numbers(first, step), loader, strict=False)
+
+
+def _as_it_is(pool: Any) -> Any:
+    return pool
 
 
 def _one_thread(_: int) -> None:

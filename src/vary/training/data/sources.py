@@ -176,7 +176,7 @@ class Mixture:
         seed: of the order.
 
     Raises:
-        DataError: without a sample.
+        DataError: for a source of which an epoch would show no sample.
     """
 
     def __init__(self, sources: Sequence[SampleSource], weights: Sequence[float], *, seed: int) -> None:
@@ -184,8 +184,13 @@ class Mixture:
         self.counts = [
             round(weight * len(source)) for source, weight in zip(sources, self.weights, strict=True)
         ]
-        if not sum(self.counts):
-            raise DataError("no sample to learn from in an epoch; give more data or a larger weight")
+        for number, (count, weight) in enumerate(zip(self.counts, self.weights, strict=True)):
+            if not count:
+                held = len(sources[number])
+                raise DataError(
+                    f"source {number + 1} has {held} samples and the weight {weight:g}: none of them would "
+                    "be shown in any epoch; give more data or a larger weight"
+                )
         self._epoch: tuple[int, NDArray[np.int64]] | None = None
         self._fixed: NDArray[np.int64] | None = None
 

@@ -36,6 +36,7 @@ from vary.training.running import (
     compile_layers,
     export_model,
     finish_state,
+    frozen_mark,
     make_optimizer,
     stop_ids,
 )
@@ -147,7 +148,7 @@ def train_conversations(
     per_step = _per_step(recipe, world)
     accelerator = make_accelerator(settings, accumulation=per_step // world, cpu=cpu)
     recorded = asdict(recipe)
-    run = RunFolder.open(folder, recorded, resume=resume)
+    run = RunFolder.open(folder, recorded, resume=resume, sharded=is_sharded(accelerator))
     accelerator.wait_for_everyone()
     set_seed(settings.seed)
     frozen = freeze(model, recipe.trained)
@@ -173,8 +174,10 @@ def train_conversations(
         pad_id=model.config.text_config.pad_token_id or 0,
         keep_examples=recipe.keep_examples,
     )
+    sources, mark = mixture.describe(), frozen_mark(model)
+    run.check_start(sources, mark)
     if accelerator.is_main_process:
-        run.write(recorded, mixture.describe())
+        run.write(recorded, sources, mark)
     training = Training(
         model=model,
         optimizer=optimizer,

@@ -20,16 +20,9 @@ from vary.model.presets import CHINESE_ROWS, nano_processor, preset_config
 from vary.model.tokenization import read_tiktoken
 from vary.training.checkpoints import Position
 from vary.training.cost.flops import batch_cost
-from vary.training.data.lines import (
-    LineBatch,
-    LineFormat,
-    LineSource,
-    PaintedLines,
-    PoolLoader,
-    ShardLines,
-    Stage,
-    line_format,
-)
+from vary.training.data.batches import BadSample
+from vary.training.data.line_sources import LineSource, PaintedLines, ShardLines
+from vary.training.data.lines import LineBatch, LineFormat, PoolLoader, Stage, line_format
 from vary.training.ema import WeightAverage
 from vary.training.loop import Evaluate, Progress, Training, train
 from vary.training.losses import line_losses
@@ -174,7 +167,14 @@ def _check_lines(config: VaryConfig, name: str) -> None:
 def stage_batches(
     recipe: LinesRecipe, source: LineSource, form: LineFormat, position: Position, rank: int, world: int
 ) -> Iterator[tuple[list[LineBatch], Position]]:
-    """All batches from `position` on, each with the position after it; the curriculum follows the steps."""
+    """All batches from `position` on, each with the position after it; the curriculum follows the steps.
+
+    The pools are shared among the processes, `pool * world + rank`, and hold different numbers of batches: so
+    `position` is this process' own.
+
+    Raises:
+        TrainingError: after many pools without a line to learn.
+    """
     for stage in recipe.stages:
         last_step = recipe.steps if stage is recipe.stages[-1] else round(stage.until * recipe.steps)
         if position.step >= last_step:
@@ -183,18 +183,26 @@ def stage_batches(
             source, form, recipe.batch_pixels, recipe.max_width, recipe.settings.seed, stage.max_chars
         )
         pools = loader.iterate(position.pool * world + rank, world, recipe.settings.workers)
-        empty = 0
-        for number, batches, dropped in pools:
+        empty, left_out = 0, 0
+        bad: tuple[BadSample, ...] = ()
+        for number, (batches, left_out_here, bad_here) in pools:
             empty = 0 if batches else empty + 1
             if empty == EMPTY_POOLS:
+                example = f", such as {bad_here[-1].name}: {bad_here[-1].reason}" if bad_here else ""
                 raise TrainingError(
-                    f"{empty} pools without a line to learn, {dropped} samples left out of the last; "
+                    f"{empty} pools without a line to learn, "
+                    f"{left_out_here + len(bad_here)} samples left out of the last{example}; "
                     f"wider than {recipe.max_width} pixels, or with characters beyond the first "
                     f"{form.vocab_size} ids, which are all that this model has (vocab_size adds some); "
                     "look at the data"
                 )
-            if batches and position.batch == 0:
-                batches[0].counts["left_out"] = dropped
+            left_out += left_out_here
+            if batches:  # what pools without a batch left out comes with the next batch that there is
+                batches[0].counts["left_out"] = left_out
+                batches[0].bad = (*bad, *batches[0].bad)
+                left_out, bad = 0, ()
+            else:
+                bad += bad_here
             for index, batch in itertools.islice(enumerate(batches), position.batch, None):
                 stage_ends = position.step + 1 >= last_step  # the next stage begins with a pool of its own
                 position = replace(
@@ -209,6 +217,25 @@ def stage_batches(
             if position.step >= last_step:
                 break
             position = replace(position, pool=number // world + 1, batch=0)
+
+
+def own_position(saved: Position, rank: int, world: int) -> Position:
+    """Where a process goes on: its own pool and batch of a checkpoint's position.
+
+    Raises:
+        TrainingError: if the checkpoint was written by another number of processes: which pool comes next
+            depends on it.
+    """
+    if saved.step == 0:
+        return saved
+    places = saved.ranks or [[saved.pool, saved.batch]]  # of a run by one process, before there were ranks
+    if len(places) != world:
+        raise TrainingError(
+            f"the run was begun on {len(places)} process(es), and these are {world}; resume it on "
+            f"{len(places)}, or begin another run with init_from"
+        )
+    pool, batch = places[rank]
+    return replace(saved, pool=pool, batch=batch, ranks=[])
 
 
 def train_lines(
@@ -233,8 +260,9 @@ def train_lines(
         cpu: keep off a GPU that is there.
 
     Raises:
-        TrainingError: without data, on a folder that holds another run, on a vocabulary that does not fit the
-            rows asked for, or on a non-finite loss.
+        TrainingError: without data, on a folder that holds another run, or one of another number of
+            processes, on a vocabulary that does not fit the rows asked for, on too many bad samples, or on a
+            non-finite loss.
     """
     settings = recipe.settings
     if (recipe.paint is None) == (not recipe.shards):
@@ -246,6 +274,8 @@ def train_lines(
     steps = recipe.steps
     run = RunFolder.open(folder, recorded, resume=resume)
     accelerator = make_accelerator(settings, accumulation=1, cpu=cpu)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    begin = own_position(run.position, rank, world)
     set_seed(settings.seed)
     model = build_model(recipe, accelerator.device, vocabulary)
     optimizer = make_optimizer(model, settings)
@@ -254,19 +284,22 @@ def train_lines(
     if settings.compile:
         compile_layers(model)
     source: LineSource = (
-        PaintedLines(recipe.paint) if recipe.paint else ShardLines(recipe.shards, seed=settings.seed)
+        PaintedLines(recipe.paint)
+        if recipe.paint
+        else ShardLines(recipe.shards, seed=settings.seed, longest=max(s.max_chars for s in recipe.stages))
     )
     source.prepare()
+    described = source.describe()
+    run.check_start(described)
     if accelerator.is_main_process:
-        run.write(recorded, source.describe())
+        run.write(recorded, described)
     blank = model.config.text_config.pad_token_id
     form = line_format(model, vocabulary, recipe.sampled_rows)
-    rank, world = accelerator.process_index, accelerator.num_processes
     spelled = model.model.vision_vocabulary.ctc is not None
     training = Training(
         model=model,
         optimizer=optimizer,
-        stream=stage_batches(recipe, source, form, run.position, rank, world),
+        stream=stage_batches(recipe, source, form, begin, rank, world),
         losses=lambda network, batch, counts: line_losses(network, batch, counts, blank),
         names=("decoder", "ctc") if spelled else ("decoder",),
         weights={"ctc": recipe.ctc_weight},
@@ -276,7 +309,7 @@ def train_lines(
         average=average,
     )
     position = train(
-        training, settings, accelerator, folder, position=run.position, evaluate=evaluate, progress=progress
+        training, settings, accelerator, folder, position=begin, evaluate=evaluate, progress=progress
     )
     state = finish_state(accelerator, model, average)
     if accelerator.is_main_process:
