@@ -106,6 +106,7 @@ def losses(folder: Path) -> list[tuple[str, str]]:
         return [(row["decoder"], row["ctc"]) for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_two_processes_are_resumed_exactly_and_speak_with_one_voice(
     tiny_nano_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
