@@ -22,7 +22,7 @@ STYLE = Style(
 
 
 def document(*blocks: Block, **more: object) -> Document:
-    return Document("plain", "en", STYLE, blocks, **more)  # type: ignore[arg-type]
+    return Document("plain", "en", STYLE, blocks, **more)
 
 
 def paragraph(text: str) -> Block:

@@ -14,5 +14,5 @@ from answering import Answers
 from vary.cli.main import main
 
 if __name__ == "__main__":
-    vary.reader.generate = Answers(json.loads(os.environ["ANSWERS"]))  # type: ignore[assignment]
+    vary.reader.generate = Answers(json.loads(os.environ["ANSWERS"]))
     sys.exit(main())

@@ -9,7 +9,7 @@ import sys
 import time
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -21,8 +21,8 @@ from vary.outputs.document import Block, Document, Line, Page, PageStatus, Prove
 class FakeReader:
     """Two pages of text for a .pdf, one for the rest; a name that begins with a status or a fault has it."""
 
-    loaded: list[tuple[Any, str]] = []  # noqa: RUF012
-    calls: list[tuple[str, dict[str, Any]]] = []  # noqa: RUF012
+    loaded: ClassVar[list[tuple[Any, str]]] = []
+    calls: ClassVar[list[tuple[str, dict[str, Any]]]] = []
     tasks = ("ocr", "detect", "chart")
 
     @classmethod
@@ -73,7 +73,7 @@ class FakeReader:
 
 def _module() -> types.ModuleType:
     module = types.ModuleType("vary.reader")
-    module.Reader = FakeReader  # type: ignore[attr-defined]
+    module.Reader = FakeReader
     return module
 
 

@@ -72,7 +72,7 @@ def reader(tiny_toy_folder: Path) -> Reader:
 
 def said(reader: Reader, *questions: str, **options: object) -> list[str]:
     """The answers, each ending in a newline."""
-    conversation = Conversation(reader, PIXELS, **options)  # type: ignore[arg-type]
+    conversation = Conversation(reader, PIXELS, **options)
     return [conversation.ask(question).text.removesuffix("\n") + "\n" for question in questions]
 
 

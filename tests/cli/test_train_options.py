@@ -31,7 +31,7 @@ GIVEN: dict[str, tuple[list[str], Any]] = {
     "schedule": (["cosine"], "cosine"),
     "precision": (["no"], "no"),
     "compile": ([], True),
-    "tensorboard": (None, False),  # type: ignore[dict-item]  # --no-tensorboard
+    "tensorboard": (None, False),  # --no-tensorboard
 }
 """What is given for an option, and what its field then is; 3 or 0.125 for the others."""
 

@@ -37,7 +37,7 @@ def cluster() -> Iterator[Any]:
                 runtime_env={"env_vars": {"PYTHONPATH": str(TESTS)}},
             )
             break
-        except Exception as error:
+        except Exception as error:  # Ray has no class of its own for a start that is too slow
             ray.shutdown()
             if attempt == 3 or "timed out during startup" not in str(error):
                 raise

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import struct
+import tempfile
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -638,10 +640,25 @@ def test_links_in_folders(in_folder: Path) -> None:
     assert "there is no such file" in message_of("scans/2.png")
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the super-user may read everything"
-)
-def test_what_may_not_be_read_is_reported(in_folder: Path) -> None:
+@pytest.fixture
+def unprivileged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working folder of a user who may not read everything: of nobody, where the tests run as root."""
+    nobody = 65534
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.chdir(folder)
+        if os.geteuid() != 0:
+            yield Path(folder)
+            return
+        os.chown(folder, nobody, nobody)
+        os.setresuid(nobody, nobody, 0)
+        try:
+            yield Path(folder)
+        finally:
+            os.setresuid(0, 0, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "setresuid"), reason="a system without such users")
+def test_what_may_not_be_read_is_reported(unprivileged: Path) -> None:
     Path("scans/closed").mkdir(parents=True)
     upright().save("scans/a.png")
     Path("scans/closed").chmod(0)

@@ -54,7 +54,7 @@ def test_heads_and_models_that_do_more_are_named(kind: str, changes: dict[str, A
 def test_a_model_that_does_more_than_it_says_is_found_out() -> None:
     """No field of the configuration tells of it: only the scores do."""
 
-    class Scaled(LlamaForCausalLM):  # type: ignore[misc]
+    class Scaled(LlamaForCausalLM):
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             output = super().forward(*args, **kwargs)
             output.logits = output.logits * 0.9

@@ -37,7 +37,7 @@ def same(first: VisionVocabulary, second: VisionVocabulary) -> bool:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("make", CONFIGS)
 def test_a_round_trip_is_exact(make: object, dtype: torch.dtype, tmp_path: Path) -> None:
-    network = random_model(make()).model.vision_vocabulary.to(dtype)  # type: ignore[operator]
+    network = random_model(make()).model.vision_vocabulary.to(dtype)
     folder = tmp_path / AWKWARD
     save_vision_vocabulary(network, fitted_image_processor(network.config, None), folder)
     loaded = VisionVocabulary.from_folder(folder)

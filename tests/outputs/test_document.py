@@ -54,7 +54,7 @@ def test_everything_is_frozen_and_comparable() -> None:
     assert block == lines("a")
     assert isinstance(block.lines, tuple)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        block.kind = BlockKind.HEADING  # type: ignore[misc]
+        block.kind = BlockKind.HEADING
 
 
 def test_boxes_come_from_what_they_hold() -> None:

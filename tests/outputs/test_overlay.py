@@ -108,7 +108,7 @@ def test_a_font_of_the_system_is_taken_where_it_shows_the_name(monkeypatch: pyte
     try:
         dejavu = ImageFont.truetype("DejaVuSans.ttf", 16)
     except OSError:
-        pytest.skip("DejaVu Sans is not installed")
+        pytest.fail("DejaVu Sans is not installed: apt-get install fonts-dejavu-core")
     monkeypatch.setattr(overlay, "FALLBACK_FONTS", ("There is no such font.ttf", "DejaVuSans.ttf"))
     text, font = shown("Ελλάδα")
     assert text == "Ελλάδα"

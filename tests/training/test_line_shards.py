@@ -47,7 +47,7 @@ def recipe_for(folder: Path, start: Path, **changes: object) -> LinesRecipe:
         save_every=0,
         evaluate_every=0,
         tensorboard=False,
-        **changes,  # type: ignore[arg-type]
+        **changes,
     )
     stages = (Stage(1.0, 20),)
     return LinesRecipe(

@@ -87,5 +87,5 @@ def test_one_process_writes_the_answers(rank: int, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("torch.distributed.get_rank", lambda: rank)
     validation = AnswerValidation.__new__(AnswerValidation)
     validation.folder, validation.examples = tmp_path, []
-    assert validation(None, 3) == {"cer": 0.0, "exact": 0.0}  # type: ignore[arg-type]
+    assert validation(None, 3) == {"cer": 0.0, "exact": 0.0}
     assert (tmp_path / "predictions" / "step-0000003.jsonl").exists() == (rank == 0)

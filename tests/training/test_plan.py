@@ -100,7 +100,7 @@ def _model(
 ) -> Any:
     """A model as the recipes prepare it."""
     model = random_model(config)
-    frozen = freeze(model, trained)  # type: ignore[arg-type]
+    frozen = freeze(model, trained)
     if rank:
         add_lora(model, LoraSettings(rank=rank))
     if checkpointing:

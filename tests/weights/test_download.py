@@ -28,7 +28,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 
 
 def request(hub: FakeHub, **facts: object) -> Request:
-    return Request(f"{hub.address}/files/x.ckpt", **facts)  # type: ignore[arg-type]
+    return Request(f"{hub.address}/files/x.ckpt", **facts)
 
 
 def ranges(hub: FakeHub) -> list[str | None]:

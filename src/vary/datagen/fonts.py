@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFont, features
@@ -161,8 +162,8 @@ def shapes_safely(face: FontFace) -> bool:
     return True
 
 
-def _ink(mask: object) -> int:
-    return sum(bytes(mask))  # type: ignore[call-overload]
+def _ink(mask: Any) -> int:
+    return sum(bytes(mask))
 
 
 def normalised_family(name: str) -> str:
@@ -326,8 +327,8 @@ def _faces_of(path: Path, excluded: re.Pattern[str], required: str) -> list[Font
     return faces
 
 
-def _face(path: Path, index: int, font: object, excluded: re.Pattern[str], required: str) -> FontFace | None:
-    names = font["name"]  # type: ignore[index]
+def _face(path: Path, index: int, font: Any, excluded: re.Pattern[str], required: str) -> FontFace | None:
+    names = font["name"]
     every_name = {str(r.toUnicode(errors="replace")) for r in names.names if r.nameID in (1, 4, 16)}
     family = names.getBestFamilyName() or path.stem
     style = names.getBestSubFamilyName() or "Regular"
@@ -336,7 +337,7 @@ def _face(path: Path, index: int, font: object, excluded: re.Pattern[str], requi
         return None
     if any(_REFUSED_NAME.search(name) for name in (family, style)):
         return None
-    os2 = font["OS/2"]  # type: ignore[index]
+    os2 = font["OS/2"]
     weight = int(os2.usWeightClass)
     weight = weight * 100 if weight < 10 else weight
     if not _MIN_STYLE_WEIGHT <= weight <= _MAX_STYLE_WEIGHT or not 3 <= int(os2.usWidthClass) <= 7:
@@ -344,9 +345,9 @@ def _face(path: Path, index: int, font: object, excluded: re.Pattern[str], requi
     if re.search(r"black|heavy|hairline|thin|extra ?light|ultra", style, re.IGNORECASE):
         return None
     # Glyph names are of no use here, and reading them takes longer than everything else.
-    names_of_glyphs = [f"g{number}" for number in range(font["maxp"].numGlyphs)]  # type: ignore[index]
-    font.setGlyphOrder(names_of_glyphs)  # type: ignore[attr-defined]
-    codes = sorted(font.getBestCmap() or ())  # type: ignore[attr-defined]
+    names_of_glyphs = [f"g{number}" for number in range(font["maxp"].numGlyphs)]
+    font.setGlyphOrder(names_of_glyphs)
+    codes = sorted(font.getBestCmap() or ())
     if not set(map(ord, required)).issubset(codes):
         return None
     face = FontFace(

@@ -244,7 +244,7 @@ class VaryModel(VaryPreTrainedModel):
 class VaryForConditionalGeneration(VaryPreTrainedModel, GenerationMixin):
     """Vary with its language modelling head; works with `generate`, PEFT and the library's pipelines."""
 
-    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}  # noqa: RUF012
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}  # noqa: RUF012 - as the library has it
 
     def __init__(self, config: VaryConfig) -> None:
         super().__init__(config)

@@ -22,6 +22,7 @@ _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _CONJUNCTIONS = frozenset({"and", "or", "to", "und", "oder", "et", "ou", "y", "o", "e"})
 """After a hyphen that stands for the rest of a word: ``two- and three-storey``."""
 
+# One word a line, as the formatter would have them, they would fill a page.
 # fmt: off
 _COMPOUND_FIRST = frozenset({
     "cross", "full", "half", "high", "long", "low", "mid", "multi", "near", "non", "self", "semi", "short",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def make_accelerator(settings: RunSettings, *, accumulation: int, cpu: bool = Fa
             )
         if settings.parallel == "zero2":
             try:
-                import deepspeed  # noqa: F401
+                import_module("deepspeed")
             except ImportError as error:
                 raise MissingDependencyError(
                     "zero2 needs DeepSpeed, which is not installed: pip install deepspeed"

@@ -116,7 +116,7 @@ def test_what_cannot_be_painted_is_counted(catalogue: FontCatalogue, monkeypatch
 )
 def test_wrong_settings_are_named(options: dict[str, object], words: str) -> None:
     with pytest.raises(DataError, match=words):
-        ChartConfig(**options)  # type: ignore[arg-type]
+        ChartConfig(**options)
 
 
 def test_missing_echarts_is_said_at_once(catalogue: FontCatalogue, tmp_path: Path) -> None:

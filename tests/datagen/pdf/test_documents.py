@@ -158,4 +158,4 @@ def test_a_split_without_documents_says_where_they_are(tmp_path: Path) -> None:
 )
 def test_settings_that_cannot_be(settings: dict[str, object], found: str) -> None:
     with pytest.raises(DataError, match=found):
-        PdfConfig(files=("x.pdf",), **settings)  # type: ignore[arg-type]
+        PdfConfig(files=("x.pdf",), **settings)

@@ -23,7 +23,7 @@ def _reason(tmp_path: Path, page: RawPage, **settings: object) -> str | None:
     path = tmp_path / "page.pdf"
     path.write_bytes(raw_pdf([page]))
     fields = {"files": (str(path),), "shares": (("train", 1.0),), "clean_share": 1.0, **settings}
-    draw = PdfEngine(PdfConfig(**fields)).draw(0)  # type: ignore[arg-type]
+    draw = PdfEngine(PdfConfig(**fields)).draw(0)
     assert len(draw.samples) + sum(draw.dropped.values()) == draw.counts["pages"] == 1
     return next(iter(draw.dropped), None)
 

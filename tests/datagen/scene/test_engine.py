@@ -159,7 +159,7 @@ def test_a_moved_box_is_that_of_the_moved_ink() -> None:
 )
 def test_wrong_settings_are_named(options: dict[str, object], words: str) -> None:
     with pytest.raises(DataError, match=words):
-        SceneConfig(**options)  # type: ignore[arg-type]
+        SceneConfig(**options)
 
 
 def test_the_command_writes_the_engine_s_pictures(tmp_path: Path) -> None:

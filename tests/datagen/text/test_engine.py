@@ -268,7 +268,7 @@ def test_a_layout_that_no_renderer_of_the_draw_can_set(make_engine: Make) -> Non
 )
 def test_settings_that_cannot_be(changes: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        TextEngineConfig(corpus=("a.txt",), **changes)  # type: ignore[arg-type]
+        TextEngineConfig(corpus=("a.txt",), **changes)
 
 
 def test_without_typst_the_line_that_installs_it_is_told(

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,8 +85,8 @@ def changed_settings(args: argparse.Namespace, settings: RunSettings) -> RunSett
 def check_packages() -> None:
     """Raises MissingDependencyError where training could not begin or not end: said before hours of it."""
     try:
-        import accelerate  # noqa: F401
-        import matplotlib.figure  # noqa: F401
+        for name in ("accelerate", "matplotlib.figure"):
+            import_module(name)
     except ImportError as error:
         raise MissingDependencyError(
             "training needs packages that are not installed: pip install 'vary-toy[train]'"

@@ -50,7 +50,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         yield
     finally:
         # In this order: whoever finds the file again finds it locked, or makes one of its own.
-        with suppress(OSError):
+        with suppress(OSError):  # left there it bars nobody
             path.unlink(missing_ok=True)
         os.close(descriptor)
 

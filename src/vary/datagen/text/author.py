@@ -29,9 +29,7 @@ _SURNAMES = (
 )
 _GIVEN_ZH = "伟 芳 娜 敏 静 丽 强 磊 军 洋 勇 艳 杰 娟 涛 明 超 秀兰 建国 志强 晓梅 文博 子涵 雨桐"
 _SURNAMES_ZH = "王 李 张 刘 陈 杨 赵 黄 周 吴 徐 孙 胡 朱 高 林 何 郭 马 罗"
-_MONTHS = (
-    "January February March April May June July August September October November December".split()  # noqa: SIM905
-)
+_MONTHS = "January February March April May June July August September October November December"
 
 
 @dataclass
@@ -177,7 +175,7 @@ class Author:
             return self.pick(
                 (f"{year}年{month}月{day}日", f"{year}-{month:02d}-{day:02d}", f"{year}年{month}月")
             )
-        name = _MONTHS[month - 1]
+        name = _MONTHS.split()[month - 1]
         return self.pick((f"{day} {name} {year}", f"{name} {day}, {year}", f"{year}-{month:02d}-{day:02d}"))
 
     def figure(self) -> str:

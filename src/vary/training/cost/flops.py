@@ -17,7 +17,7 @@ from torch import Tensor
 from vary.model.configuration import VaryConfig, VisionVocabularyConfig
 from vary.training.cost.shapes import DecoderShape, LayerShape, check_parts, layers_used, written_out
 
-__all__ = ["Flops", "StepFlops", "batch_cost", "step_breakdown", "step_flops"]
+__all__ = ["Flops", "StepFlops", "batch_cost", "step_breakdown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,43 +103,6 @@ class StepFlops:
         return self.sum.total
 
 
-def step_flops(
-    config: VaryConfig,
-    *,
-    sequences: int,
-    length: int,
-    images: int,
-    trained: Collection[str],
-    gradient_checkpointing: bool = False,
-    lora_rank: int = 0,
-    image_size: tuple[int, int] | None = None,
-) -> float:
-    """Floating point operations of a forward and a backward pass.
-
-    Args:
-        config: the model's.
-        sequences, length: of the batch, padding included; the images' tokens are among `length`.
-        images: of the whole batch.
-        trained: parts that are trained, of `PARTS`; the others are frozen.  With none it is a forward pass.
-        gradient_checkpointing: counts what is computed a second time too.
-        lora_rank: of adapters on the decoder, which is frozen then; 0 trains it whole.
-        image_size: (height, width) in pixels of the vocabulary branch; None for the configuration's.
-
-    Raises:
-        TrainingError: for a part that does not exist, or a decoder whose layers cannot be counted.
-    """
-    return step_breakdown(
-        config,
-        sequences=sequences,
-        length=length,
-        images=images,
-        trained=trained,
-        gradient_checkpointing=gradient_checkpointing,
-        lora_rank=lora_rank,
-        image_size=image_size,
-    ).total
-
-
 def step_breakdown(
     config: VaryConfig,
     *,
@@ -153,10 +116,21 @@ def step_breakdown(
     decoder: DecoderShape | None = None,
     scored: int | None = None,
 ) -> StepFlops:
-    """What `step_flops` adds up.
+    """Floating point operations of a forward and a backward pass, by part.
 
-    `decoder` spares reading it off the configuration again; `scored` tokens of the vocabulary get scores, all
-    unless given.
+    Args:
+        config: the model's.
+        sequences, length: of the batch, padding included; the images' tokens are among `length`.
+        images: of the whole batch.
+        trained: parts that are trained, of `PARTS`; the others are frozen.  With none it is a forward pass.
+        gradient_checkpointing: counts what is computed a second time too.
+        lora_rank: of adapters on the decoder, which is frozen then; 0 trains it whole.
+        image_size: (height, width) in pixels of the vocabulary branch; None for the configuration's.
+        decoder: spares reading it off the configuration again.
+        scored: tokens that get scores of the vocabulary; None for all.
+
+    Raises:
+        TrainingError: for a part that does not exist, or a decoder whose layers cannot be counted.
     """
     parts = set(check_parts(trained))
     decoder = decoder or DecoderShape.of(config)
@@ -207,7 +181,7 @@ def batch_cost(
     follows is its utilisation.  Leave it out for the model's own share (MFU, arXiv 2204.02311, appendix B).
 
     Raises:
-        TrainingError: as `step_flops`.
+        TrainingError: as `step_breakdown`.
     """
     decoder = DecoderShape.of(config)
     check_parts(trained)

@@ -144,12 +144,12 @@ class LineBatch:
         return {"pixel_values": self.pixel_values, "pixel_widths": self.pixel_widths}
 
     def to(self, device: torch.device) -> LineBatch:
-        moved = {
+        moved: dict[str, Any] = {
             field: value.to(device, non_blocking=True)
             for field in self.__slots__
             if isinstance(value := getattr(self, field), Tensor)
         }
-        return replace(self, **moved)  # type: ignore[arg-type]
+        return replace(self, **moved)
 
 
 def required_frames(ids: Sequence[int]) -> int:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -192,8 +193,8 @@ def train_conversations(
         ),
         scaler=run.state.get("scaler"),
         average=average,
-        restore=(lambda: load_sharded(accelerator, run.checkpoint))  # type: ignore[arg-type]
-        if is_sharded(accelerator) and run.checkpoint is not None
+        restore=partial(load_sharded, accelerator, run.checkpoint)
+        if run.checkpoint is not None and is_sharded(accelerator)
         else None,
     )
     position = train(

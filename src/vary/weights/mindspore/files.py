@@ -265,7 +265,7 @@ def _new_file(target: Path) -> Iterator[Callable[[bytes | memoryview], None]]:
         with _refusals(target):
             part.rename(target)
     finally:
-        with suppress(OSError):
+        with suppress(OSError):  # why it could not be written has been said
             part.unlink(missing_ok=True)
 
 
