@@ -36,12 +36,14 @@ def test_reads_text_and_xz_and_names_lines(tmp_path: Path) -> None:
     assert found == [("one", "a.txt#1"), ("three", "a.txt#3"), ("vier", "b.txt.xz#1")]
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00bad", None])
-def test_unreadable_corpus_is_named(tmp_path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"\xff\xfe\x00bad", "not a readable UTF-8"), (None, "there is no such file")]
+)
+def test_unreadable_corpus_is_named(tmp_path: Path, content: bytes | None, reason: str) -> None:
     path = tmp_path / "broken.txt"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DataError, match=r"broken\.txt"):
+    with pytest.raises(DataError, match=rf"broken\.txt: {reason}"):
         list(read_paragraphs(path))
 
 

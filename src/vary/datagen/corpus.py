@@ -75,6 +75,8 @@ def read_paragraphs(path: str | Path) -> Iterator[Paragraph]:
                 text = clean_text(line)
                 if text:
                     yield Paragraph(text, f"{path.name}#{number}", language_of(text))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file; check the name and the current folder") from error
     except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable UTF-8 text file (.txt or .txt.xz), {error}") from error
 
