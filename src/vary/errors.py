@@ -19,6 +19,7 @@ __all__ = [
     "InputError",
     "LimitError",
     "MissingDependencyError",
+    "NativeError",
     "OutputError",
     "SettingsError",
     "TaskError",
@@ -50,6 +51,10 @@ class DownloadError(VaryError):
 
 class DeviceError(VaryError):
     """A device that was asked for is not there."""
+
+
+class NativeError(VaryError):
+    """The native kernels are not there, do not run on this processor, or cannot hold a model."""
 
 
 class TaskError(VaryError):

@@ -24,9 +24,11 @@ from vary.weights.sources import ORIGIN, WEIGHT_TYPES, Source, is_ours, open_sou
 __all__ = [
     "as_dtype",
     "build_generation_config",
+    "generation_config_of",
     "load_checkpoint",
     "load_foreign",
     "load_source",
+    "open_checkpoint",
     "resolve_checkpoint",
 ]
 
@@ -58,14 +60,34 @@ def load_checkpoint(
     if is_ours(folder):
         origin = _check_tokenizer(folder, tokenizer)
         model = load_model(folder, dtype=kind)
-        if origin is None or tokenizer is None:
-            return model, _own_processor(folder)
-        return model, build_processor(origin, model.config, folder, tokenizer)
+        return model, _processor_of_ours(folder, origin, model.config, tokenizer)
+    source, processor = open_checkpoint(folder, tokenizer=tokenizer, settings=settings)
+    return load_source(source, dtype=kind), processor
+
+
+def open_checkpoint(
+    path: str | PathLike[str],
+    *,
+    tokenizer: str | PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> tuple[Source, VaryProcessor]:
+    """The files and the processor of a checkpoint, and no weights yet; arguments and errors as above."""
+    folder = resolve_checkpoint(path)
+    if is_ours(folder):
+        origin = _check_tokenizer(folder, tokenizer)
+        source = open_source(folder)
+        return source, _processor_of_ours(folder, origin, source.config, tokenizer)
     source = open_source(folder, settings=settings)
     family = source.layout.family
     assert family is not None, "every format but ours has a family"
-    processor = build_processor(family, source.config, source.folder, tokenizer)
-    return load_source(source, dtype=kind), processor
+    return source, build_processor(family, source.config, source.folder, tokenizer)
+
+
+def generation_config_of(source: Source) -> GenerationConfig:
+    """How a checkpoint's answers end."""
+    if (source.folder / "generation_config.json").is_file() and is_ours(source.folder):
+        return GenerationConfig.from_pretrained(source.folder, local_files_only=True)
+    return build_generation_config(source.layout, source.config)
 
 
 def resolve_checkpoint(path: str | PathLike[str]) -> Path:
@@ -152,6 +174,15 @@ def _check_tokenizer(folder: Path, tokenizer: str | PathLike[str] | None) -> Fam
             f"{tokenizer_files(family)} beside the weights, or name its place (--tokenizer)"
         )
     return family
+
+
+def _processor_of_ours(
+    folder: Path, origin: Family | None, config: VaryConfig, tokenizer: str | PathLike[str] | None
+) -> VaryProcessor:
+    """Of a folder of ours: its own, or with a tokenizer of the format that it was converted from."""
+    if origin is None or tokenizer is None:
+        return _own_processor(folder)
+    return build_processor(origin, config, folder, tokenizer)
 
 
 def _own_processor(folder: Path) -> VaryProcessor:

@@ -1,0 +1,1 @@
+"""Language models that decode: one interface, and behind it the library's modules or our own kernels."""

@@ -1,0 +1,305 @@
+// The kernels in terms of a vector of kLanes floats; included by one file for each kind of processor, inside a
+// namespace of its own, after it has defined
+//
+//   kTile, the tokens that are multiplied with a block at once, so that their sums stay in registers
+//   kLanes; Floats, a vector of kLanes floats, and Integers, of as many 32-bit integers, with arithmetic operators
+//   fma(a, b, c), largest(a, b), to_floats(Integers), to_integers(Floats) to the nearest, absolute(Floats)
+//   load_half(const uint16_t*), store_half(uint16_t*, Floats), store_bytes(int8_t*, Integers)
+//   integer_products<tokens>(matrix, block, rows, token, sums): one block of an integer matrix for some tokens
+//
+// Sums of products are written with fma and compiled without contraction: nothing is left to the compiler.
+
+static inline Floats load(const float* from) {
+  Floats value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+static inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }
+static inline Floats all(float value) { return Floats{} + value; }
+
+static inline float sum_of(Floats values) {
+  float parts[kLanes], total = 0;
+  store(parts, values);
+  for (int width = kLanes / 2; width > 0; width /= 2)
+    for (int lane = 0; lane < width; lane++) parts[lane] += parts[lane + width];
+  total = parts[0];
+  return total;
+}
+
+// The sums of kLanes vectors, each added up in the order of sum_of: halves to halves until one lane is left.
+template <int kSegment, int... kLane>
+static inline Floats fold(Floats a, Floats b, std::integer_sequence<int, kLane...>) {
+  constexpr auto from = [](int lane) {
+    const int segment = lane / (kSegment / 2), per_vector = kLanes / kSegment;
+    return segment / per_vector * kLanes + segment % per_vector * kSegment + lane % (kSegment / 2);
+  };
+  return __builtin_shufflevector(a, b, from(kLane)...) + __builtin_shufflevector(a, b, (from(kLane) + kSegment / 2)...);
+}
+
+template <int kSegment = kLanes>
+static inline Floats sums_of(const Floats* vectors) {
+  constexpr auto lanes = std::make_integer_sequence<int, kLanes>();
+  if constexpr (kSegment == 2) {
+    return fold<2>(vectors[0], vectors[1], lanes);
+  } else {
+    Floats folded[kSegment / 2];
+    for (int i = 0; i < kSegment / 2; i++) folded[i] = fold<kSegment>(vectors[2 * i], vectors[2 * i + 1], lanes);
+    return sums_of<kSegment / 2>(folded);
+  }
+}
+
+static inline float largest_of(Floats values) {
+  float parts[kLanes];
+  store(parts, values);
+  float most = parts[0];
+  for (int lane = 1; lane < kLanes; lane++) most = parts[lane] > most ? parts[lane] : most;
+  return most;
+}
+
+// e to the x by 2 to the n times a polynomial (relative error 2e-7); 0 below -87.
+static inline Floats exponential(Floats x) {
+  x = largest(x, all(-87.3f));
+  x = -largest(-x, all(-88.0f));
+  const Floats scaled = x * 1.44269504088896341f;
+  const Integers whole = to_integers(scaled);
+  const Floats rest = scaled - to_floats(whole);
+  Floats sum = all(1.5403530e-4f);
+  sum = fma(sum, rest, all(1.3333558e-3f));
+  sum = fma(sum, rest, all(9.6181291e-3f));
+  sum = fma(sum, rest, all(5.5504109e-2f));
+  sum = fma(sum, rest, all(2.4022651e-1f));
+  sum = fma(sum, rest, all(6.9314718e-1f));
+  sum = fma(sum, rest, all(1.0f));
+  const Integers power = (whole + 127) << 23;
+  Floats two;
+  std::memcpy(&two, &power, sizeof two);
+  return sum * two;
+}
+
+static void quantize(const float* row, int columns, int group, int8_t* integers, float* scales,
+                     int32_t* corrections) {
+  alignas(64) float part[kLargestGroup];
+  for (int start = 0, number = 0; start < columns; start += group, number++) {
+    const float* from = row + start;
+    if (start + group > columns) {
+      std::memset(part, 0, sizeof part);
+      std::memcpy(part, from, sizeof(float) * (columns - start));
+      from = part;
+    }
+    Floats most{};
+    for (int k = 0; k < group; k += kLanes) most = largest(most, absolute(load(from + k)));
+    const float peak = largest_of(most);
+    const float inverse = peak > 0 ? 127 / peak : 0;
+    Integers total{};
+    for (int k = 0; k < group; k += kLanes) {
+      const Integers rounded = to_integers(load(from + k) * inverse);
+      total += rounded;
+      store_bytes(integers + start + k, rounded);
+    }
+    int32_t sum = 0;
+    for (int lane = 0; lane < kLanes; lane++) sum += total[lane];
+    scales[number] = peak / 127;
+    corrections[number] = -8 * sum;
+  }
+}
+
+constexpr int kVectors = kBlockRows / kLanes;  // of one column of a block
+
+static inline Floats load_weight(const float* from) { return load(from); }
+static inline Floats load_weight(const uint16_t* from) {
+  Integers bits;
+  for (int lane = 0; lane < kLanes; lane++) bits[lane] = static_cast<int32_t>(static_cast<uint32_t>(from[lane]) << 16);
+  Floats value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+template <int kTokens, class Weight>
+static inline void float_products(const Matrix& matrix, int block, const Rows& rows, int token,
+                                  float (*sums)[kBlockRows]) {
+  const Weight* weights = reinterpret_cast<const Weight*>(matrix.values + matrix.block_bytes() * block);
+  const float* values = rows.floats + static_cast<size_t>(token) * rows.stride;
+  Floats total[kTokens][kVectors]{};
+  for (int k = 0; k < matrix.columns; k++, weights += kBlockRows) {
+    for (int v = 0; v < kVectors; v++) {
+      const Floats weight = load_weight(weights + v * kLanes);
+      for (int t = 0; t < kTokens; t++)
+        total[t][v] = fma(weight, all(values[static_cast<size_t>(t) * rows.stride + k]), total[t][v]);
+    }
+  }
+  for (int t = 0; t < kTokens; t++)
+    for (int v = 0; v < kVectors; v++) store(sums[t] + v * kLanes, total[t][v]);
+}
+
+template <int kTokens>
+static inline void products(const Matrix& matrix, int block, const Rows& rows, int token,
+                            float (*sums)[kBlockRows]) {
+  if (is_integer(matrix.kind)) integer_products<kTokens>(matrix, block, rows, token, sums);
+  else if (matrix.kind == Kind::kFloat32) float_products<kTokens, float>(matrix, block, rows, token, sums);
+  else float_products<kTokens, uint16_t>(matrix, block, rows, token, sums);
+}
+
+static inline void write_out(const float* sums, const float* values, const Output& output, int token, int block) {
+  float* to = output.values + static_cast<size_t>(token) * output.size + static_cast<size_t>(block) * kBlockRows;
+  float part[kBlockRows];
+  for (int v = 0; v < kBlockRows; v += kLanes) {
+    Floats value = load(sums + v);
+    if (output.then == Then::kSwiGlu) value = value / (exponential(-value) + 1.0f) * load(values + v);
+    store(part + v, value);
+  }
+  const int left = output.size - block * kBlockRows;
+  const int count = left < kBlockRows ? left : kBlockRows;
+  if (output.then == Then::kAdd) {
+    for (int row = 0; row < count; row++) to[row] += part[row];
+  } else if (output.bias != nullptr) {
+    for (int row = 0; row < count; row++) to[row] = part[row] + output.bias[block * kBlockRows + row];
+  } else {
+    for (int row = 0; row < count; row++) to[row] = part[row];
+  }
+}
+
+template <int kTokens>
+static void multiply_some(const Matrix& matrix, const Rows& rows, int token, int block, const Output& output) {
+  alignas(64) float sums[kTokens][kBlockRows], values[kTokens][kBlockRows];
+  products<kTokens>(matrix, block, rows, token, sums);
+  const bool pair = output.then == Then::kSwiGlu;
+  if (pair) products<kTokens>(matrix, block + 1, rows, token, values);
+  for (int t = 0; t < kTokens; t++)
+    write_out(sums[t], values[t], output, token + t, pair ? block / 2 : block);
+}
+
+// The last tokens, fewer than a tile.
+template <int kTokens>
+static void multiply_rest(const Matrix& matrix, const Rows& rows, int tokens, int token, int block,
+                          const Output& output) {
+  if constexpr (kTokens > 0) {
+    if (tokens == kTokens) multiply_some<kTokens>(matrix, rows, token, block, output);
+    else multiply_rest<kTokens - 1>(matrix, rows, tokens, token, block, output);
+  }
+}
+
+static void multiply(const Matrix& matrix, const Rows& rows, int tokens, int first, int last, const Output& output) {
+  const int step = output.then == Then::kSwiGlu ? 2 : 1;
+  for (int block = first; block < last; block += step) {
+    int token = 0;
+    for (; token + kTile <= tokens; token += kTile) multiply_some<kTile>(matrix, rows, token, block, output);
+    multiply_rest<kTile - 1>(matrix, rows, tokens - token, token, block, output);
+  }
+}
+
+static void rms_norm(const float* row, const float* weight, int size, float epsilon, float* output) {
+  Floats squares{};
+  int k = 0;
+  for (; k + kLanes <= size; k += kLanes) squares = fma(load(row + k), load(row + k), squares);
+  float total = sum_of(squares);
+  for (; k < size; k++) total += row[k] * row[k];
+  const float inverse = 1.0f / std::sqrt(total / static_cast<float>(size) + epsilon);
+  for (k = 0; k + kLanes <= size; k += kLanes) store(output + k, load(row + k) * inverse * load(weight + k));
+  for (; k < size; k++) output[k] = row[k] * inverse * weight[k];
+}
+
+static void rotate(float* heads, int count, int head_dim, const float* cosines, const float* sines) {
+  const int half = head_dim / 2;
+  for (int head = 0; head < count; head++, heads += head_dim) {
+    int k = 0;
+    for (; k + kLanes <= half; k += kLanes) {
+      const Floats a = load(heads + k), b = load(heads + half + k);
+      const Floats cosine = load(cosines + k), sine = load(sines + k);
+      store(heads + k, a * cosine - b * sine);
+      store(heads + half + k, b * cosine + a * sine);
+    }
+    for (; k < half; k++) {
+      const float a = heads[k], b = heads[half + k];
+      heads[k] = a * cosines[k] - b * sines[k];
+      heads[half + k] = b * cosines[k] + a * sines[k];
+    }
+  }
+}
+
+static void to_halves(const float* values, int count, uint16_t* halves) {
+  const Floats most = all(65504.0f);
+  for (int k = 0; k < count; k += kLanes) {
+    const Floats value = largest(load(values + k), -most);
+    store_half(halves + k, -largest(-value, -most));
+  }
+}
+
+// Scaled products of the queries with the keys: scores (kCount, width).
+template <int kCount>
+static void score(const Past& past, const float* queries, int stride, int most, int width, int head_dim,
+                  float* scores) {
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  for (int start = 0; start < most; start += kLanes) {  // of one block, as its size is a multiple of kLanes
+    const int count = most - start < kLanes ? most - start : kLanes;
+    const uint16_t* keys = past.keys[start / past.block] + static_cast<size_t>(start % past.block) * head_dim;
+    Floats products[kCount][kLanes]{};
+    for (int p = 0; p < count; p++, keys += head_dim) {
+      Floats total[kCount]{};
+      for (int k = 0; k < head_dim; k += kLanes) {
+        const Floats key = load_half(keys + k);
+        for (int q = 0; q < kCount; q++)
+          total[q] = fma(key, load(queries + static_cast<size_t>(q) * stride + k), total[q]);
+      }
+      for (int q = 0; q < kCount; q++) products[q][p] = total[q];
+    }
+    for (int q = 0; q < kCount; q++) store(scores + q * width + start, sums_of(products[q]) * scale);
+  }
+}
+
+// The values of all positions, weighed: output (kCount, head_dim), kVectors of it at a time.
+template <int kCount, int kVectors>
+static void weigh(const Past& past, const float* weights, int most, int width, int head_dim, float* output,
+                  int stride) {
+  for (int k = 0; k < head_dim; k += kLanes * kVectors) {
+    Floats sums[kCount][kVectors]{};
+    for (int start = 0; start < most; start += past.block) {
+      const uint16_t* values = past.values[start / past.block] + k;
+      const int end = most - start < past.block ? most - start : past.block;
+      for (int p = 0; p < end; p++, values += head_dim) {
+        for (int v = 0; v < kVectors; v++) {
+          const Floats value = load_half(values + v * kLanes);
+          for (int q = 0; q < kCount; q++) sums[q][v] = fma(all(weights[q * width + start + p]), value, sums[q][v]);
+        }
+      }
+    }
+    for (int q = 0; q < kCount; q++)
+      for (int v = 0; v < kVectors; v++)
+        store(output + static_cast<size_t>(q) * stride + k + v * kLanes, sums[q][v]);
+  }
+}
+
+// Softmax of the first `seen` scores of a row; the others become 0.
+static void soften(float* row, int seen, int width) {
+  float peak = row[0];
+  for (int p = 1; p < seen; p++) peak = row[p] > peak ? row[p] : peak;
+  for (int p = seen; p < width; p++) row[p] = -1e30f;
+  Floats total{};
+  for (int p = 0; p < width; p += kLanes) {
+    const Floats weight = exponential(load(row + p) - peak);
+    store(row + p, weight);
+    total += weight;  // of what is not seen e-38 each, which is lost in a sum of at least one
+  }
+  const float inverse = 1.0f / sum_of(total);
+  for (int p = 0; p < seen; p++) row[p] *= inverse;
+  for (int p = seen; p < width; p++) row[p] = 0;
+}
+
+template <int kCount>
+static void attend_with(const Past& past, const float* queries, int stride, const int* seen, int head_dim,
+                        float* scratch, float* output, int output_stride) {
+  const int most = seen[kCount - 1], width = (most + 15) / 16 * 16;
+  score<kCount>(past, queries, stride, most, width, head_dim, scratch);
+  for (int q = 0; q < kCount; q++) soften(scratch + q * width, seen[q], width);
+  constexpr int kWide = kLanes == 16 ? 2 : kCount == 1 ? 4 : 2;  // that divide a head's width
+  weigh<kCount, kWide>(past, scratch, most, width, head_dim, output, output_stride);
+}
+
+static void attend(const Past& past, const float* queries, int stride, int count, const int* seen, int head_dim,
+                   float* scratch, float* output, int output_stride) {
+  switch (count) {
+    case 1: return attend_with<1>(past, queries, stride, seen, head_dim, scratch, output, output_stride);
+    case 2: return attend_with<2>(past, queries, stride, seen, head_dim, scratch, output, output_stride);
+    case 3: return attend_with<3>(past, queries, stride, seen, head_dim, scratch, output, output_stride);
+    default: return attend_with<4>(past, queries, stride, seen, head_dim, scratch, output, output_stride);
+  }
+}

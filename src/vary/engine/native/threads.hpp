@@ -1,0 +1,58 @@
+// A few threads that share out small tasks.  They spin for some microseconds between two jobs, as a step of
+// decoding has hundreds of them, and then sleep: where another process holds a core nothing burns it for long.
+// Tasks are taken one by one, so a thread that lost its core leaves the rest of its share to the others.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace vary {
+
+class Threads {
+ public:
+  explicit Threads(int count);
+  ~Threads();
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+  int count() const { return count_; }
+
+  // Calls work(task, thread) for all tasks of 0 .. tasks - 1; returns when all are done.
+  template <class Work>
+  void run(int tasks, const Work& work) {
+    if (count_ == 1 || tasks <= 1) {
+      for (int task = 0; task < tasks; task++) work(task, 0);
+      return;
+    }
+    run_shared(tasks, [](const void* context, int task, int thread) {
+      (*static_cast<const Work*>(context))(task, thread);
+    }, &work);
+  }
+
+ private:
+  using Call = void (*)(const void*, int, int);
+
+  void run_shared(int tasks, Call call, const void* context);
+  void start();
+  void serve(int thread);
+  void take_tasks(uint32_t job, int thread);
+
+  const int count_;
+  std::vector<std::thread> threads_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<uint32_t> job_{0};       // its number; changes when a job is there
+  std::atomic<uint64_t> next_task_{0};  // the job's number in the upper half, the next task in the lower
+  std::atomic<int> unfinished_{0};
+  std::atomic<int> asleep_{0};
+  std::atomic<bool> stop_{false};
+  std::atomic<int> tasks_{0};
+  std::atomic<Call> call_{nullptr};
+  std::atomic<const void*> context_{nullptr};
+};
+
+}  // namespace vary

@@ -1,0 +1,125 @@
+"""Checkpoints whose language model is decoded by the native kernels, from weights that are packed once."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from os import PathLike
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vary.engine.decoders.native import NativeDecoder
+from vary.engine.native import load_library
+from vary.engine.packing import PackedModel, Precision, TextShape, precision, write_packed
+from vary.errors import NativeError
+from vary.model.modeling import VaryForConditionalGeneration
+from vary.model.partial import TEXT_PREFIXES, vision_model
+from vary.model.processing import VaryProcessor
+from vary.weights.fetching.store import home
+from vary.weights.loading import generation_config_of, open_checkpoint
+from vary.weights.sources import EMBEDDINGS, HEAD, Source
+
+__all__ = ["load_quantized", "packed_places"]
+
+LANGUAGE_MODEL = "model.language_model."
+
+
+def load_quantized(
+    path: str | PathLike[str],
+    *,
+    quantize: str,
+    dtype: torch.dtype = torch.float32,
+    tokenizer: str | PathLike[str] | None = None,
+    threads: int | None = None,
+) -> tuple[VaryForConditionalGeneration, VaryProcessor, NativeDecoder]:
+    """A checkpoint for reading on a CPU: its vision parts in PyTorch, its language model in packed weights.
+
+    The packed weights are stored beside the checkpoint, or where that cannot be written in the user's data,
+    or in a temporary file; from then on they are mapped and the checkpoint's own are not read.
+
+    Args:
+        path, tokenizer: as in `vary.weights.loading.load_checkpoint`.
+        quantize: the precision of the language model's matrices, such as `int4`; see
+            `vary.engine.packing.PRECISIONS`.
+        dtype: of the vision parts.
+        threads: that decode; PyTorch's number by default.
+
+    Raises:
+        CheckpointError: if anything is missing, broken or does not fit.
+        NativeError: if the kernels are not there, do not compute this model, or nothing can be stored.
+    """
+    kind = precision(quantize)
+    load_library()
+    source, processor = open_checkpoint(path, tokenizer=tokenizer)
+    TextShape.of(source.config.text_config)
+    packed = _packed(source, kind)
+    names = [name for name in source.places if not name.startswith(TEXT_PREFIXES)]
+    model = vision_model(source.config, source.read(names), packed.embed, dtype)
+    model.generation_config = generation_config_of(source)
+    return model, processor, NativeDecoder(packed, threads=threads)
+
+
+def packed_places(source: Source, kind: Precision) -> Iterator[Path]:
+    """Where packed weights may lie, in the order in which they are looked for."""
+    name = f"language-model.{kind.name}.packed"
+    yield source.folder / name
+    place = hashlib.sha256(str(source.path.resolve()).encode()).hexdigest()[:16]
+    yield home() / "packed" / place / name
+
+
+def _packed(source: Source, kind: Precision) -> PackedModel:
+    """The packed weights of a checkpoint, packed now if they are not there or not of these weights."""
+    identity = _identity(source)
+    problems = []
+    for file in packed_places(source, kind):
+        try:
+            if file.is_file():
+                return PackedModel.open(file, identity)
+        except NativeError as error:  # of older weights or another version: it is written anew
+            problems.append(str(error))
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_packed(file, source.config.text_config, _weights(source), kind, identity)
+            return PackedModel.open(file, identity)
+        except OSError as error:
+            problems.append(f"{file}: {error}")
+    return _packed_for_now(source, kind, identity, problems)
+
+
+def _packed_for_now(source: Source, kind: Precision, identity: str, problems: list[str]) -> PackedModel:
+    """Packed into a file that is gone with this process."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="vary-") as folder:
+            file = Path(folder) / "packed"
+            write_packed(file, source.config.text_config, _weights(source), kind, identity)
+            return PackedModel.open(file, identity)  # stays mapped
+    except OSError as error:
+        raise NativeError(
+            f"the packed weights of {source.path} cannot be stored: {'; '.join([*problems, str(error)])}; "
+            "make room there, or name a folder with room (VARY_HOME)"
+        ) from error
+
+
+def _weights(source: Source) -> Callable[[str], Tensor]:
+    """The language model's tensors by their names in the library's model."""
+
+    def weight(name: str) -> Tensor:
+        whole = name if name == HEAD else f"{LANGUAGE_MODEL}{name}"
+        if whole not in source.places:
+            whole = f"{LANGUAGE_MODEL}{EMBEDDINGS}"  # a tied head
+        return source.read([whole])[whole]
+
+    return weight
+
+
+def _identity(source: Source) -> str:
+    """Which weights these are: names, sizes and times of their files."""
+    facts = [
+        f"{file.name} {status.st_size} {status.st_mtime_ns}"
+        for file in sorted(source.tensors.files)
+        for status in (file.stat(),)
+    ]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
