@@ -22,7 +22,7 @@ from vary.weights.fetching.store import home
 from vary.weights.loading import generation_config_of, open_checkpoint
 from vary.weights.sources import EMBEDDINGS, HEAD, Source
 
-__all__ = ["load_quantized", "packed_places"]
+__all__ = ["load_quantized", "packed_model", "packed_places"]
 
 LANGUAGE_MODEL = "model.language_model."
 
@@ -55,7 +55,7 @@ def load_quantized(
     load_library()
     source, processor = open_checkpoint(path, tokenizer=tokenizer)
     TextShape.of(source.config.text_config)
-    packed = _packed(source, kind)
+    packed = packed_model(source, kind)
     names = [name for name in source.places if not name.startswith(TEXT_PREFIXES)]
     model = vision_model(source.config, source.read(names), packed.embed, dtype)
     model.generation_config = generation_config_of(source)
@@ -70,7 +70,7 @@ def packed_places(source: Source, kind: Precision) -> Iterator[Path]:
     yield home() / "packed" / place / name
 
 
-def _packed(source: Source, kind: Precision) -> PackedModel:
+def packed_model(source: Source, kind: Precision) -> PackedModel:
     """The packed weights of a checkpoint, packed now if they are not there or not of these weights."""
     identity = _identity(source)
     problems = []

@@ -84,7 +84,7 @@ def test_the_scale_that_is_searched_loses_less(name: str) -> None:
     torch.manual_seed(0)
     table = torch.randn(64, 512)
     kind = precision(name)
-    plain, searched = ((packed(table, kind, tries=tries) - table).pow(2).mean() for tries in (0, 8))
+    plain, searched = ((packed(table, kind, tries=tries) - table).pow(2).mean() for tries in (0, 5))
     assert searched <= plain
     if kind.kind == "int4":
         assert searched < 0.95 * plain

@@ -28,22 +28,30 @@ int to_integer(float value, int least, int most) {
   return std::min(most, std::max(least, static_cast<int>(std::lrintf(value))));
 }
 
-// The scale that fits the integers which `inverse` gives best, and what is lost with it.
+constexpr int kLanes = 8;  // running sums side by side, which the compiler turns into vectors
+
+// The scale that fits the integers which `inverse` gives best, and what is lost with it.  Group and importance are
+// filled up with zeros to whole lanes.
 Fit fit(const float* group, const float* importance, int size, float inverse, int least, int most) {
-  float products = 0, squares = 0, total = 0;
-  for (int k = 0; k < size; k++) {
-    const float weight = importance == nullptr ? 1.0f : importance[k];
-    // Rounds as std::lrintf does for what fits an integer, and lets the compiler use vectors.
-    float rounded = group[k] * inverse + 12582912.0f;
-    rounded -= 12582912.0f;
-    rounded = std::min(static_cast<float>(most), std::max(static_cast<float>(least), rounded));
-    products += weight * group[k] * rounded;
-    squares += weight * rounded * rounded;
-    total += weight * group[k] * group[k];
+  float products[kLanes]{}, squares[kLanes]{}, totals[kLanes]{};
+  const float low = static_cast<float>(least), high = static_cast<float>(most);
+  for (int k = 0; k < size; k += kLanes) {
+    for (int lane = 0; lane < kLanes; lane++) {
+      const float value = group[k + lane], weight = importance[k + lane];
+      float rounded = value * inverse;
+      rounded = rounded < low ? low : rounded;
+      rounded = rounded > high ? high : rounded;
+      rounded = (rounded + 12582912.0f) - 12582912.0f;  // 1.5 * 2^23: to the nearest whole number
+      products[lane] += weight * value * rounded;
+      squares[lane] += weight * rounded * rounded;
+      totals[lane] += weight * value * value;
+    }
   }
-  if (squares == 0) return {0.0f, total};
-  const float scale = from_float16(to_float16(products / squares));
-  return {scale, total - 2.0 * scale * products + static_cast<double>(scale) * scale * squares};
+  double product = 0, square = 0, total = 0;
+  for (int lane = 0; lane < kLanes; lane++) product += products[lane], square += squares[lane], total += totals[lane];
+  if (square == 0) return {0.0f, total};
+  const double scale = from_float16(to_float16(static_cast<float>(product / square)));
+  return {static_cast<float>(scale), total - 2 * scale * product + scale * scale * square};
 }
 
 // The best scale of a group.
@@ -55,7 +63,7 @@ float best_scale(const float* group, const float* importance, int size, int trie
   Fit best = fit(group, importance, size, least / peak, least, most);
   for (int step = 1; step <= tries; step++) {
     for (const float sign : {-1.0f, 1.0f}) {
-      const float top = least * (1.0f + sign * 0.025f * static_cast<float>(step));
+      const float top = least * (1.0f + sign * 0.04f * static_cast<float>(step));
       const Fit other = fit(group, importance, size, top / peak, least, most);
       if (other.loss < best.loss) best = other;
     }
@@ -68,10 +76,14 @@ void pack_group(const Matrix& matrix, const float* row, const float* importance,
   const int size = std::min(matrix.group, matrix.columns - start);
   const bool nibbles = matrix.kind == Kind::kInt4;
   const int least = nibbles ? -8 : -127, most = nibbles ? 7 : 127;
-  const float best = row == nullptr
-                         ? 0.0f
-                         : best_scale(row + start, importance == nullptr ? nullptr : importance + start, size,
-                                      tries, least, most);
+  float best = 0;
+  if (row != nullptr) {
+    float part[kLargestGroup]{}, weights[kLargestGroup]{};
+    std::copy_n(row + start, size, part);
+    if (importance == nullptr) std::fill_n(weights, size, 1.0f);
+    else std::copy_n(importance + start, size, weights);
+    best = best_scale(part, weights, matrix.group, tries, least, most);
+  }
   *scale = to_float16(best);
   const float inverse = best == 0 ? 0.0f : 1.0f / best;
   for (int k = 0; k < matrix.group; k++) {
