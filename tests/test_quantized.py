@@ -32,6 +32,11 @@ def config(**changes: bool) -> VaryConfig:
     return VaryConfig(**settings | {"projector_dim": 32, **changes})
 
 
+@pytest.fixture(autouse=True)
+def no_model_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vary.quantized.SMALL", 0)
+
+
 @pytest.fixture
 def model() -> VaryForConditionalGeneration:
     return chat_model(config())
@@ -151,6 +156,15 @@ def test_what_the_kernels_do_not_compute_is_refused_before_anything_is_written(t
     with pytest.raises((NativeError, CheckpointError)):
         load_quantized(place, quantize="int4")
     assert not list(place.glob("*.packed"))
+
+
+def test_of_a_small_model_nothing_is_stored(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, model: VaryForConditionalGeneration
+) -> None:
+    monkeypatch.setattr("vary.quantized.SMALL", 64 << 20)
+    found, processor, decoder = load_quantized(folder, quantize="float32")
+    assert answer(found, processor, decoder) == answer(model, processor)
+    assert not list(folder.glob("*.packed"))
 
 
 def test_an_unknown_precision(folder: Path) -> None:

@@ -25,6 +25,8 @@ from vary.weights.sources import EMBEDDINGS, HEAD, Source
 __all__ = ["load_quantized", "packed_model", "packed_places"]
 
 LANGUAGE_MODEL = "model.language_model."
+SMALL = 64 << 20
+"""A language model with fewer bytes of weights is packed by every process: it takes no time, and no file."""
 
 
 def load_quantized(
@@ -37,8 +39,9 @@ def load_quantized(
 ) -> tuple[VaryForConditionalGeneration, VaryProcessor, NativeDecoder]:
     """A checkpoint for reading on a CPU: its vision parts in PyTorch, its language model in packed weights.
 
-    The packed weights are stored beside the checkpoint, or where that cannot be written in the user's data,
-    or in a temporary file; from then on they are mapped and the checkpoint's own are not read.
+    Of all but small models the packed weights are stored beside the checkpoint, or where that cannot be
+    written in the user's data, or in a temporary file; from then on they are mapped and the checkpoint's own
+    are not read.
 
     Args:
         path, tokenizer: as in `vary.weights.loading.load_checkpoint`.
@@ -73,7 +76,10 @@ def packed_places(source: Source, kind: Precision) -> Iterator[Path]:
 def packed_model(source: Source, kind: Precision) -> PackedModel:
     """The packed weights of a checkpoint, packed now if they are not there or not of these weights."""
     identity = _identity(source)
-    problems = []
+    problems: list[str] = []
+    text = [name for name in source.places if name.startswith(TEXT_PREFIXES)]
+    if sum(source.info(name).nbytes for name in text) < SMALL:
+        return _packed_for_now(source, kind, identity, problems)
     for file in packed_places(source, kind):
         try:
             if file.is_file():
