@@ -1,8 +1,8 @@
 """What vary-nano's decoder loses with weights of fewer bits, on painted lines that it never saw in training.
 
-Texts come from a held-out corpus, typefaces are those that training leaves out.  For every precision: the share
-of tokens that it would choose as float32 does (behind the same text), the mean divergence from its probabilities,
-and the character error rate of decoding step by step.
+Texts come from a held-out corpus, typefaces are those that training leaves out.  For every precision: the
+share of tokens that it would choose as float32 does (behind the same text), the mean divergence from its
+probabilities, and the character error rate of decoding step by step.
 
 python benchmarks/precision.py --corpus en.heldout.txt.xz [...] --languages en
 """
@@ -21,7 +21,7 @@ from vary.datagen.lines.engine import LineEngineConfig
 from vary.engine.decoders.interface import Decoder, Entry
 from vary.engine.decoders.native import NativeDecoder
 from vary.engine.generation import generate
-from vary.engine.packing import PRECISIONS
+from vary.engine.precisions import PRECISIONS
 from vary.evaluation.metrics import edit_distance
 from vary.model.modeling import VaryForConditionalGeneration, VaryImageFeatures
 from vary.model.processing import VaryProcessor
@@ -87,16 +87,12 @@ def main() -> None:
     model, processor = load_checkpoint(default_checkpoint(), dtype=torch.float32)
     paint = LineEngineConfig(corpus=tuple(args.corpus), languages=languages)
     lines = encode(model.eval(), processor, validation_lines(paint, args.lines))
-    decoders = {
-        name: load_quantized(default_checkpoint(), quantize=name)[2] for name in PRECISIONS if "-" in name
-    }
-    plain = load_quantized(default_checkpoint(), quantize="float32")[2]
+    plain = packed("float32")
     read = [answer(model, line, plain) for line in lines]
     wanted = [scores(model, line, ids, plain) for line, ids in zip(lines, read, strict=True)]
     print(f"{len(lines)} lines, {sum(len(line.text) for line in lines)} characters")
-    print(
-        "| precision | bytes a token | same token | divergence | character error rate |\n|---|---|---|---|---|"
-    )
+    print("| precision | bytes a token | same token | divergence | character error rate |")
+    print("|---|---|---|---|---|")
     for name in ("float32", "bfloat16", *(name for name in PRECISIONS if "-" in name)):
         decoder = packed(name)
         same = total = edits = 0

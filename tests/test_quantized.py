@@ -15,7 +15,8 @@ from checkpoints import chat_config, chat_model, chat_processor
 from vary.engine.decoders.interface import Entry
 from vary.engine.decoders.native import NativeDecoder
 from vary.engine.generation import generate
-from vary.engine.packing import PackedModel, precision
+from vary.engine.packing import PackedModel
+from vary.engine.precisions import precision
 from vary.errors import CheckpointError, NativeError
 from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration

@@ -112,7 +112,7 @@ def test_lines_are_decoded_where_an_option_asks_for_more_than_greed(
         seen.append(kwargs["sampling"])
         return decode(*args, **kwargs)
 
-    monkeypatch.setattr(lines, "greedy_reading", no_draft)
+    monkeypatch.setattr(lines, "_decode_with_drafts", no_draft)
     monkeypatch.setattr(lines, "generate", noted)
     Reader.load(tiny_nano_folder, device="cpu").read(painted(), max_new_tokens=5, **options)
     assert seen == [Sampling(**options)]

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from vary import __version__
+from vary.engine.decoders.interface import Decoder
 from vary.engine.generation import FinishReason, Generation, Sampling, context_length, generate
 from vary.engine.prompt_cache import PromptCache
 from vary.engine.streaming import TextPieces, text_guard
@@ -44,6 +45,7 @@ class ChatReader(Protocol):
     processor: VaryProcessor
     name: str
     device: torch.device
+    decoder: Decoder | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Conversation:
         self._reader = reader
         self._dpi, self._password = dpi, password
         self._header = reader.processor.answer_header(layout)
-        self._cache = PromptCache(reader.model)
+        self._cache = PromptCache(reader.model, reader.decoder)
         self.show(image, page=page)
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 
@@ -12,19 +13,23 @@ import torch
 from torch import Tensor
 
 from vary.engine.decoders.native import NativeDecoder
+from vary.engine.memory import check_fits, gigabytes
 from vary.engine.native import load_library
-from vary.engine.packing import PackedModel, Precision, TextShape, precision, write_packed
-from vary.errors import NativeError
+from vary.engine.packing import PackedModel, TextShape, write_packed
+from vary.engine.precisions import Precision, precision
+from vary.errors import DeviceError, NativeError
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.partial import TEXT_PREFIXES, vision_model
 from vary.model.processing import VaryProcessor
 from vary.weights.fetching.store import home
 from vary.weights.loading import generation_config_of, open_checkpoint
-from vary.weights.sources import EMBEDDINGS, HEAD, Source
+from vary.weights.sources import EMBEDDINGS, HEAD, Source, open_source
 
-__all__ = ["load_quantized", "packed_model", "packed_places"]
+__all__ = ["check_memory", "load_quantized", "memory_needed", "packed_model", "packed_places"]
 
 LANGUAGE_MODEL = "model.language_model."
+WORKING = 256
+"""Bytes that a page takes for each patch and channel of the vocabulary network: 0.8 GB at Vary's size."""
 SMALL = 64 << 20
 """A language model with fewer bytes of weights is packed by every process: it takes no time, and no file."""
 
@@ -60,9 +65,63 @@ def load_quantized(
     TextShape.of(source.config.text_config)
     packed = packed_model(source, kind)
     names = [name for name in source.places if not name.startswith(TEXT_PREFIXES)]
-    model = vision_model(source.config, source.read(names), packed.embed, dtype)
+    shares_head = source.config.vision_vocabulary_config.ctc_frames > 0
+    head = _weights(source)(HEAD) if shares_head else None
+    model = vision_model(source.config, source.read(names), packed.embed, dtype, head)
     model.generation_config = generation_config_of(source)
     return model, processor, NativeDecoder(packed, threads=threads)
+
+
+def check_memory(
+    path: Path, name: str, device: torch.device, dtype: torch.dtype | None, quantize: str | None
+) -> None:
+    """Refuses a checkpoint that does not fit into a device's memory, before any of it is loaded.
+
+    Args:
+        path: the checkpoint's folder or file.
+        name: for people.
+        device, dtype, quantize: as in `Reader.load`.
+
+    Raises:
+        DeviceError: with what it needs, what is free, and what would need less; or for packed weights on
+            another device than a CPU.
+        CheckpointError, NativeError: if it is none, or cannot be packed.
+    """
+    if quantize is not None and device.type != "cpu":
+        raise DeviceError(
+            f"packed weights ({quantize}) are decoded on a CPU, not on {device}; leave --quantize out, or "
+            "add --device cpu"
+        )
+    source = open_source(path)
+    needed = memory_needed(source, dtype, quantize)
+    choices: list[tuple[torch.dtype | None, str | None, str]] = []
+    if device.type == "cpu":
+        choices.append((dtype, "int4", "--quantize int4"))
+    choices.append((torch.bfloat16, quantize, "--dtype bfloat16"))
+    smaller = []
+    for other, bits, option in choices:
+        with suppress(NativeError):  # what cannot be packed is not recommended
+            count = memory_needed(source, other, bits)
+            if count < needed:
+                smaller.append(f"{option} takes {gigabytes(count)}")
+    check_fits(needed, device, name, "; ".join(smaller) or "free some, or take a larger machine")
+
+
+def memory_needed(source: Source, dtype: torch.dtype | None, quantize: str | None) -> int:
+    """Bytes of a checkpoint's weights as they are loaded, and of what reading a page takes besides."""
+    sizes = {name: source.info(name) for name in source.places}
+    text = {name for name in sizes if name.startswith(TEXT_PREFIXES)}
+    needed = sum(
+        info.nbytes if dtype is None else info.nbytes // info.dtype.itemsize * dtype.itemsize
+        for name, info in sizes.items()
+        if quantize is None or name not in text
+    )
+    if quantize is not None:
+        matrices = TextShape.of(source.config.text_config).matrices(precision(quantize))
+        needed += sum(plan.value_bytes + 2 * plan.scale_count for plan in matrices.values())
+    vocabulary = source.config.vision_vocabulary_config
+    patches = vocabulary.grid[0] * vocabulary.grid[1]
+    return needed + WORKING * patches * vocabulary.hidden_size
 
 
 def packed_places(source: Source, kind: Precision) -> Iterator[Path]:

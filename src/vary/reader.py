@@ -9,8 +9,9 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ import torch
 from vary import __version__
 from vary.assembly import answer_blocks, build_page, line_blocks
 from vary.assets import default_checkpoint
+from vary.engine.decoders.interface import Decoder
 from vary.engine.devices import resolve_device
+from vary.engine.drafts import TextDraft
 from vary.engine.generation import Sampling, context_length, generate
 from vary.engine.guards import LoopFinding
 from vary.engine.lines import LineReading, read_lines
 from vary.engine.streaming import text_guard
-from vary.errors import ContextError, TaskError, VaryError
+from vary.engine.vision import use_native_blocks
+from vary.errors import ContextError, NativeError, TaskError, VaryError
 from vary.inputs.page_image import DEFAULT_LIMITS, InputLimits, PageFailure, PageImage
 from vary.inputs.page_range import parse_page_range
 from vary.inputs.pages import DEFAULT_DPI, Source, open_pages, page_count, source_name
@@ -32,8 +36,11 @@ from vary.inputs.tasks import LANGUAGES, ResolvedTask, resolve_task
 from vary.inputs.windows import PageWindows, Window, line_windows, whole_window
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
+from vary.model.tokenization import encode_text
 from vary.outputs.document import Document, Page, PageStatus, Provenance
-from vary.weights.loading import load_checkpoint, resolve_checkpoint
+from vary.page_drafts import DraftChoice, PageDrafts, choose_drafts
+from vary.quantized import check_memory, load_quantized
+from vary.weights.loading import as_dtype, load_checkpoint, resolve_checkpoint
 
 __all__ = ["Reader", "read"]
 
@@ -47,6 +54,8 @@ GROUP_WINDOWS = 96
 """Windows of so many are collected, from one page or several, before they are sorted by width and read."""
 GROUP_PAGES, GROUP_PIXELS = 8, 40_000_000
 LINE_BATCH, PAGE_BATCH = 32, 1
+REMEMBERED_IDS, REMEMBERED_TEXTS = 2, 1 << 16
+"""Texts of at most so many ids are remembered, and how many of them."""
 Progress = Callable[[int, int | None], None]
 
 
@@ -57,6 +66,7 @@ class _PageJob:
     page: PageImage
     windows: PageWindows
     seconds: float
+    draft: str = ""
     readings: dict[int, LineReading] = field(default_factory=dict)
 
 
@@ -69,6 +79,7 @@ class _Order:
     batch_size: int
     max_new_tokens: int | None
     layout: str | None
+    drafts: PageDrafts
 
 
 class Reader:
@@ -78,12 +89,22 @@ class Reader:
     """
 
     def __init__(
-        self, model: VaryForConditionalGeneration, processor: VaryProcessor, name: str, device: torch.device
+        self,
+        model: VaryForConditionalGeneration,
+        processor: VaryProcessor,
+        name: str,
+        device: torch.device,
+        decoder: Decoder | None = None,
     ) -> None:
         self.model = model.eval().to(device)
         self.processor = processor
         self.name = name
         self.device = device
+        self.decoder = decoder
+        # Single tokens and pairs are asked for again and again, and the library takes its time with each.
+        self._nano: Reader | None = None
+        self._vision = "PyTorch"
+        self._short_text = lru_cache(maxsize=REMEMBERED_TEXTS)(partial(_text_of, processor.tokenizer))
 
     @classmethod
     def load(
@@ -93,6 +114,7 @@ class Reader:
         device: str | torch.device = "auto",
         dtype: torch.dtype | str | None = None,
         tokenizer: str | Path | None = None,
+        quantize: str | None = None,
     ) -> Reader:
         """Loads a checkpoint; None or `vary-nano` is the one that the package ships.
 
@@ -103,17 +125,38 @@ class Reader:
             dtype: of the weights, such as "bfloat16"; None takes float32 on a CPU and on others what the
                 checkpoint has.
             tokenizer: the tokenizer's file (`qwen.tiktoken`), where it does not lie beside the weights.
+            quantize: the precision of the language model's weights, such as `int4` or `int8`, decoded by the
+                native kernels on a CPU; see `vary.quantized`.
 
         Raises:
             CheckpointError: if the checkpoint is missing, incomplete or of an unknown kind.
-            DeviceError: if the device is not there; another is never taken instead.
+            DeviceError: if the device is not there (another is never taken instead), or has not the memory.
+            NativeError: if the native kernels are not there, or do not compute this model.
         """
         place = resolve_device(device)
         named = None if checkpoint in (None, DEFAULT_NAME) else checkpoint
         folder = default_checkpoint() if named is None else resolve_checkpoint(named)
-        kind = dtype or (torch.float32 if place.type == "cpu" else None)
-        model, processor = load_checkpoint(folder, dtype=kind, tokenizer=tokenizer)
-        return cls(model, processor, DEFAULT_NAME if folder == default_checkpoint() else folder.name, place)
+        kind = as_dtype(dtype) or (torch.float32 if place.type == "cpu" else None)
+        name = DEFAULT_NAME if folder == default_checkpoint() else folder.name
+        check_memory(folder, name, place, kind, quantize)
+        if quantize is None:
+            model, processor = load_checkpoint(folder, dtype=kind, tokenizer=tokenizer)
+            return cls(model, processor, name, place).with_native_vision()
+        parts = load_quantized(folder, quantize=quantize, dtype=kind or torch.float32, tokenizer=tokenizer)
+        return cls(parts[0], parts[1], name, place, parts[2]).with_native_vision()
+
+    def with_native_vision(self) -> Reader:
+        """Lets the native kernels compute the vision vocabulary network, on a CPU that runs them.
+
+        In float32 they add up in another order than PyTorch; of a checkpoint in another type, or with packed
+        weights, products have 12 bits and more, which is closer than bfloat16.
+        """
+        exact = self.decoder is None and self.model.dtype == torch.float32
+        if self.device.type == "cpu":
+            with suppress(NativeError):  # then PyTorch computes it, and the settings of a document say so
+                network = self.model.model.vision_vocabulary
+                self._vision = use_native_blocks(network, "float32" if exact else "int16")
+        return self
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -127,12 +170,15 @@ class Reader:
         """
         task = self.resolve_task(options.get("task"), options.get("prompt"), options.get("language"))
         provenance = self._provenance(task, options)
+        drafts = self._page_drafts(options.get("draft"), task, options.get("num_beams", 1))
+        options["draft"] = drafts
         total = None if progress is None else self._count(source, options)
         pages: list[Page] = []
         for page in self.iter_pages(source, **options):
             pages.append(page)
             if progress is not None:
                 progress(len(pages), total)
+        provenance = replace(provenance, settings=provenance.settings | drafts.settings())
         return Document(source_name(source), tuple(pages), provenance)
 
     def iter_pages(
@@ -154,6 +200,7 @@ class Reader:
         num_beams: int = 1,
         no_repeat_ngram_size: int = 0,
         layout: str | None = None,
+        draft: DraftChoice | PageDrafts = None,
         password: str | None = None,
         limits: InputLimits = DEFAULT_LIMITS,
     ) -> Iterator[Page]:
@@ -172,11 +219,16 @@ class Reader:
             temperature, top_k, top_p, repetition_penalty, seed, num_beams, no_repeat_ngram_size: see
                 `engine.sampling.Sampling`.
             layout: one of the processor's layouts; by default the checkpoint's own.
+            draft: a guess of the pages' text, with which they are read faster and not otherwise: `pdf`, a PDF
+                page's own text layer; `nano`, what vary-nano reads; a text file, pages with form feeds
+                between them; a list of the pages' texts; `off`; or by default `auto`: where the task is to
+                read text, the text layer, else vary-nano if this model is ten times larger.
             password: of an encrypted PDF.
             limits: on bytes, pixels and pages.
 
         Raises:
             InputError: if the source as a whole cannot be read; one bad page has the status `failed`.
+            VaryError: for a draft where it has no effect: with several beams, or for vary-nano itself.
             TaskError: for a task or language that the checkpoint does not know.
             ContextError: for a prompt that leaves no room for an answer.
         """
@@ -184,14 +236,17 @@ class Reader:
             if value is not None and value < 1:
                 raise VaryError(f"{name} is {value}, expected at least 1")
         default_batch = LINE_BATCH if self._reads_lines else PAGE_BATCH
+        resolved = self.resolve_task(task, prompt, language)
+        drafts = draft if isinstance(draft, PageDrafts) else self._page_drafts(draft, resolved, num_beams)
         order = _Order(
-            self.resolve_task(task, prompt, language),
+            resolved,
             Sampling(temperature, top_k, top_p, repetition_penalty, seed, num_beams, no_repeat_ngram_size),
             batch_size or default_batch,
             max_new_tokens,
             self.processor.check_layout(layout),
+            drafts,
         )
-        images = open_pages(source, pages=pages, dpi=dpi, limits=limits, password=password)
+        images = open_pages(source, pages=pages, dpi=dpi, limits=limits, password=password, text=drafts.layer)
         return self._run(images, order)
 
     @staticmethod
@@ -234,22 +289,21 @@ class Reader:
     def _run(self, images: Any, order: _Order) -> Iterator[Page]:
         with closing(images):
             most_windows = GROUP_WINDOWS if self._reads_lines else order.batch_size
-            for group in _groups(self._jobs(images, order.task), most_windows):
+            for group in _groups(self._jobs(images, order), most_windows):
                 self._read_group([job for job in group if isinstance(job, _PageJob)], order)
                 for job in group:
                     yield job if isinstance(job, Page) else self._page(job, order.task)
 
-    def _jobs(
-        self, images: Iterable[PageImage | PageFailure], task: ResolvedTask
-    ) -> Iterator[_PageJob | Page]:
+    def _jobs(self, images: Iterable[PageImage | PageFailure], order: _Order) -> Iterator[_PageJob | Page]:
         """Each page with its windows, or the page that could not be opened."""
         for page in images:
             started = time.monotonic()
             if isinstance(page, PageFailure):
                 yield Page(page.index + 1, 0, 0, page.source, PageStatus.FAILED, page.message)
                 continue
-            windows = self._windows(page, task)
-            yield _PageJob(page, windows, time.monotonic() - started)
+            windows = self._windows(page, order.task)
+            draft = "" if windows.blank else order.drafts.text(page)
+            yield _PageJob(page, windows, time.monotonic() - started, draft)
 
     def _windows(self, page: PageImage, task: ResolvedTask) -> PageWindows:
         if not self._reads_lines:
@@ -265,13 +319,15 @@ class Reader:
             batch = work[first : first + order.batch_size]
             windows = [job.windows.windows[number] for job, number in batch]
             started = time.monotonic()
-            readings = self._read_windows(windows, order)
+            readings = self._read_windows(windows, order, [job.draft for job, _ in batch])
             share = (time.monotonic() - started) / len(batch)
             for (job, number), reading in zip(batch, readings, strict=True):
                 job.readings[number] = reading
                 job.seconds += share
 
-    def _read_windows(self, windows: Sequence[Window], order: _Order) -> list[LineReading]:
+    def _read_windows(
+        self, windows: Sequence[Window], order: _Order, drafts: Sequence[str]
+    ) -> list[LineReading]:
         query = "" if self._reads_lines else order.task.prompt
         images = [window.image for window in windows]
         inputs = self.processor.build_inputs(images, query, layout=order.layout).to(self.device)
@@ -279,11 +335,23 @@ class Reader:
         limits = [min(room, order.max_new_tokens or self._limit(window)) for window in windows]
         guards = [self._guard(window) for window in windows]
         if self._reads_lines:
-            return read_lines(self.model, inputs, limits, sampling=order.sampling, guards=guards)
+            return read_lines(
+                self.model, inputs, limits, sampling=order.sampling, guards=guards, decoder=self.decoder
+            )
         header = self.processor.answer_header(order.layout)
         answers = generate(
-            self.model, inputs, limits, sampling=order.sampling, guards=guards, answer_header=header
+            self.model,
+            inputs,
+            limits,
+            sampling=order.sampling,
+            guards=guards,
+            answer_header=header,
+            decoder=self.decoder,
+            drafts=[TextDraft(text, self._encode, self._decode) if text else None for text in drafts],
         )
+        for answer, text in zip(answers, drafts, strict=True):
+            if text and answer.draft is not None:
+                order.drafts.use += answer.draft
         return [
             LineReading(answer, [math.exp(min(0.0, p)) for p in answer.logprobs], None, 0)
             for answer in answers
@@ -320,15 +388,36 @@ class Reader:
             blocks = answer_blocks(windows.windows, readings, task, self._decode)
         return build_page(job.page, windows, blocks, seconds=job.seconds)
 
+    def _page_drafts(self, choice: DraftChoice | PageDrafts, task: ResolvedTask, beams: int) -> PageDrafts:
+        """Where the drafts of a document's pages come from; see `iter_pages`."""
+        if isinstance(choice, PageDrafts):
+            return choice
+        hindrance = f"{self.name}, which drafts its lines itself" if self._reads_lines else ""
+        if beams > 1:
+            hindrance = "several beams"
+        weights = sum(weight.numel() for weight in self.model.parameters())
+        return choose_drafts(
+            choice, self._read_with_nano, weights, reads_text=task.about_text, hindrance=hindrance
+        )
+
+    def _read_with_nano(self, page: PageImage) -> str:
+        """A page's text by vary-nano, on the same device."""
+        if self._nano is None:
+            self._nano = Reader.load(device=self.device)
+        return self._nano.read(page.image).text
+
+    def _encode(self, text: str) -> list[int]:
+        return encode_text(self.processor.tokenizer, text)
+
     def _decode(self, ids: Sequence[int]) -> str:
-        tokenizer = self.processor.tokenizer
-        return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        short = len(ids) <= REMEMBERED_IDS
+        return self._short_text(*ids) if short else _text_of(self.processor.tokenizer, *ids)
 
     def _provenance(self, task: ResolvedTask, options: dict[str, Any]) -> Provenance:
         shown = {
             name: value
             for name, value in options.items()
-            if name not in ("password", "limits", "task", "prompt")
+            if name not in ("password", "limits", "task", "prompt", "draft")
         }
         return Provenance(
             name=self.name,
@@ -339,6 +428,8 @@ class Reader:
             settings={
                 "device": str(self.device),
                 "dtype": str(self.model.dtype).removeprefix("torch."),
+                "vision": self._vision,
+                "decoder": "PyTorch" if self.decoder is None else self.decoder.name,
                 **shown,
             },
         )
@@ -357,6 +448,10 @@ def read(
     Options as in `Reader.iter_pages`.  To read many documents, keep a `Reader`: it loads the model once.
     """
     return Reader.load(model, device=device, dtype=dtype).read(source, **options)
+
+
+def _text_of(tokenizer: Any, *ids: int) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 def _groups(jobs: Iterable[_PageJob | Page], most_windows: int) -> Iterator[list[_PageJob | Page]]:

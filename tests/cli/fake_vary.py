@@ -27,7 +27,7 @@ class FakeReader:
 
     @classmethod
     def load(
-        cls, checkpoint: Any = None, *, device: str = "auto", dtype: Any = None, tokenizer: Any = None
+        cls, checkpoint: Any = None, *, device: str = "auto", dtype: Any = None, **options: Any
     ) -> FakeReader:
         if device == "xpu":
             raise DeviceError("device 'xpu' was asked for and is not available here")

@@ -10,7 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vary.engine.ctc import align, greedy_reading
+from vary.assets import nano_vocabulary
+from vary.engine import ctc
+from vary.engine.ctc import CTCFrames, align, spell
+from vary.model.modeling import VaryForConditionalGeneration
+from vary.model.presets import nano_processor
 
 BLANK = 0
 
@@ -19,20 +23,22 @@ def collapsed(path: tuple[int, ...]) -> list[int]:
     return [token for token, _ in itertools.groupby(path) if token != BLANK]
 
 
-def test_greedy_reading_drops_blanks_and_repeats_within_the_valid_frames() -> None:
-    path = [0, 3, 3, 0, 3, 1, 1, 2, 2]
-    scores = torch.full((len(path), 4), -9.0)
-    scores[range(len(path)), path] = -0.1
-    reading = greedy_reading(scores, 7, BLANK)
-    assert reading.ids == [3, 3, 1]
-    assert reading.logprob == pytest.approx(-0.1)
+def spans_of(scores: np.ndarray, *texts: list[int]) -> list[list[tuple[int, int]] | None]:
+    """First and last frames of the ids of each text in the same frames."""
+    tables = [scores[:, [BLANK, *ids]] for ids in texts]
+    return [places and [place[:2] for place in places] for places in align(tables, texts)]
+
+
+def test_a_path_spells_without_blanks_and_repeats() -> None:
+    assert spell([0, 3, 3, 0, 3, 1, 1], BLANK) == [3, 3, 1]
+    assert spell([], BLANK) == spell([0, 0], BLANK) == []
 
 
 @given(st.integers(0, 10_000), st.lists(st.integers(1, 2), max_size=3), st.integers(1, 6))
 def test_alignment_is_the_best_of_all_paths(seed: int, ids: list[int], frames: int) -> None:
     scores = np.random.default_rng(seed).normal(size=(frames, 3)).astype(np.float32)
     paths = [path for path in itertools.product(range(3), repeat=frames) if collapsed(path) == ids]
-    spans = align(scores, ids, BLANK)
+    [spans] = spans_of(scores, ids)
     if not paths:
         assert spans is None
         return
@@ -45,12 +51,64 @@ def test_alignment_is_the_best_of_all_paths(seed: int, ids: list[int], frames: i
     assert spans == expected
 
 
-def test_an_empty_text_has_no_spans() -> None:
-    assert align(np.zeros((4, 3), np.float32), [], BLANK) == []
+@given(
+    st.lists(st.tuples(st.lists(st.integers(1, 3), max_size=5), st.integers(1, 12)), min_size=1, max_size=5),
+    st.integers(0, 1000),
+)
+def test_lines_of_a_batch_are_aligned_as_alone(lines: list[tuple[list[int], int]], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    texts = [ids for ids, _ in lines]
+    tables = [rng.normal(size=(frames, 1 + len(ids))).astype(np.float32) for ids, frames in lines]
+    assert align(tables, texts) == [
+        align([table], [ids])[0] for table, ids in zip(tables, texts, strict=True)
+    ]
+
+
+def test_an_empty_text_has_no_spans_and_no_text_no_answer() -> None:
+    assert spans_of(np.zeros((4, 3), np.float32), []) == [[]]
+    assert align([], []) == []
+
+
+def test_the_best_frame_of_a_place_gives_its_probability() -> None:
+    scores = np.array([[-1, -9], [-9, -2], [-9, -1], [-1, -9]], np.float32)
+    assert align([scores], [[1]]) == [[(1, 2, -1.0)]]
 
 
 def test_what_the_branch_holds_impossible_has_no_place() -> None:
     scores = np.zeros((5, 3), np.float32)
     scores[:, 2] = -np.inf
-    assert align(scores, [1, 2], BLANK) is None
-    assert align(scores, [1], BLANK) is not None
+    impossible, possible = spans_of(scores, [1, 2], [1])
+    assert impossible is None
+    assert possible is not None
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1024])
+@torch.inference_mode()
+def test_frames_are_those_of_the_whole_table(
+    tiny_nano: VaryForConditionalGeneration, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ctc, "SCORED_AT_ONCE", at_once)
+    rng = np.random.default_rng(0)
+    lines = [rng.integers(0, 255, (32, width), dtype=np.uint8) for width in (64, 160)]
+    inputs = nano_processor(nano_vocabulary()).build_inputs(lines)
+    features = tiny_nano.get_image_features(inputs["pixel_values"], pixel_widths=inputs["pixel_widths"])
+    never = [1, 2]
+    frames = CTCFrames(tiny_nano, features, BLANK, never)
+    scores = tiny_nano.ctc_logits(features)
+    scores[..., never] = -torch.inf
+    assert features.ctc_lengths is not None
+    for line, length in enumerate(features.ctc_lengths.tolist()):
+        table = scores[line, :length].log_softmax(-1)
+        assert frames.paths[line] == table.argmax(-1).tolist()
+        asked = [0, 30, 2, 31]
+        torch.testing.assert_close(frames.columns(line, asked), table[:, asked], atol=1e-5, rtol=1e-5)
+        for ids in ([], [30, 31], [30, 30, 40]):
+            expected = (
+                -torch.nn.functional.ctc_loss(
+                    table[:, None], torch.tensor([ids]), torch.tensor([length]), torch.tensor([len(ids)]),
+                    BLANK, reduction="sum",
+                )
+                if ids
+                else table[:, BLANK].sum()
+            )  # fmt: skip
+            assert frames.logprob(line, ids) == pytest.approx(float(expected), abs=1e-3)

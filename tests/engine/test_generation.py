@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from vary.assets import nano_vocabulary
-from vary.engine.ctc import CTCReading
 from vary.engine.generation import Sampling, generate
 from vary.engine.guards import LoopFinding
 from vary.engine.lines import read_lines
@@ -120,7 +119,7 @@ def test_lines_carry_probabilities_and_spans(tiny_nano: VaryForConditionalGenera
 def test_a_draft_is_taken_only_where_greedy_decoding_gives_the_same(
     tiny_nano: VaryForConditionalGeneration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Drafts that greedy decoding itself wrote are accepted without decoding; spoilt ones are not."""
+    """Drafts that greedy decoding itself wrote are accepted in one forward; spoilt ones are decoded on."""
     inputs = line_inputs([96, 160, 64])
     decoded = generate(tiny_nano, inputs, 9)
     end = decoded[0].ids[5]
@@ -132,18 +131,17 @@ def test_a_draft_is_taken_only_where_greedy_decoding_gives_the_same(
     assert finished[0]
     calls: list[int] = []
 
-    def draft(scores: torch.Tensor, length: int, blank: int) -> CTCReading:
-        calls.append(length)
-        return CTCReading(drafts[(len(calls) - 1) % 3], 0.0)
+    def draft(path: list[int], blank: int) -> list[int]:
+        calls.append(len(path))
+        return drafts[(len(calls) - 1) % 3]
 
-    monkeypatch.setattr("vary.engine.lines.greedy_reading", draft)
-    decoded_rows: list[int] = []
+    monkeypatch.setattr("vary.engine.lines.spell", draft)
+    forwards: list[int] = []
 
-    def counted(model: Any, given: Any, *args: Any, **kwargs: Any) -> Any:
-        decoded_rows.append(len(given["input_ids"]))
-        return generate(model, given, *args, **kwargs)
+    def count(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        forwards.append(len(kwargs["inputs_embeds"]))
 
-    monkeypatch.setattr("vary.engine.lines.generate", counted)
+    hook = tiny_nano.model.language_model.register_forward_pre_hook(count, with_kwargs=True)
     drafted = read_lines(tiny_nano, inputs, [9, 9, 9])
     for ours, reference, done in zip(drafted, plain, finished, strict=True):
         if done:
@@ -151,6 +149,37 @@ def test_a_draft_is_taken_only_where_greedy_decoding_gives_the_same(
             assert ours.generation.ids == reference.generation.ids
             assert ours.generation.logprobs == pytest.approx(reference.generation.logprobs, abs=1e-4)
             assert ours.generation.end_logprob == pytest.approx(reference.generation.end_logprob, abs=1e-4)
+    assert forwards[0] == 3
     drafts[0] = [token + 1 for token in drafts[0]]
-    read_lines(tiny_nano, inputs, [9, 9, 9])
-    assert sum(decoded_rows[1:]) == decoded_rows[0] + 1
+    first = len(forwards)
+    spoilt = read_lines(tiny_nano, inputs, [9, 9, 9])
+    hook.remove()
+    assert len(forwards) - first > first, "the first line is read on"
+    if not spoilt[0].drafted:
+        assert spoilt[0].generation.ids == plain[0].generation.ids
+
+
+def test_a_guard_hears_nothing_of_what_both_branches_read(
+    tiny_nano: VaryForConditionalGeneration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """True repetition is no loop; where the decoder goes its own way the guard hears all of it."""
+    inputs = line_inputs([96, 160])
+    decoded = generate(tiny_nano, inputs, 9)
+    end = decoded[0].ids[5]
+    monkeypatch.setattr(tiny_nano.generation_config, "eos_token_id", end)
+    monkeypatch.setattr(tiny_nano.config.text_config, "eos_token_id", end)
+    first = decoded[0].ids[: decoded[0].ids.index(end)]
+    assert first
+    heard: list[list[int]] = [[], []]
+    spelled = [first, [200] * 4]
+    monkeypatch.setattr("vary.engine.lines.spell", lambda path, blank: spelled[len(path) == 40])
+
+    def guard(row: int) -> Any:
+        return lambda ids: heard[row].extend(ids)
+
+    readings = read_lines(tiny_nano, inputs, [9, 9], guards=[guard(0), guard(1)])
+    assert readings[0].drafted
+    assert readings[0].generation.ids == first
+    assert heard[0] == []
+    answer = generate(tiny_nano, inputs, 9)[1]
+    assert heard[1] == answer.ids

@@ -15,17 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import OPTConfig, Qwen2Config, Qwen2ForCausalLM
 
-from vary.engine.packing import (
-    PRECISIONS,
-    MatrixPlan,
-    PackedModel,
-    Precision,
-    TextShape,
-    pack_matrix,
-    precision,
-    unpack_matrix,
-    write_packed,
-)
+from vary.engine.packing import MatrixPlan, PackedModel, TextShape, pack_matrix, unpack_matrix, write_packed
+from vary.engine.precisions import PRECISIONS, Precision, precision
 from vary.errors import NativeError
 
 CONFIG = Qwen2Config(
@@ -76,7 +67,8 @@ def test_a_weight_is_off_by_at_most_a_step(
         for start in range(0, columns, kind.group):
             group = slice(start, start + kind.group)
             most = table[:, group].abs().amax(1, keepdim=True)
-            assert ((found - table)[:, group].abs() <= 1.3 * most / steps + 1e-7).all()
+            # ... and the scale itself is a float16, 6e-8 apart where it is least.
+            assert ((found - table)[:, group].abs() <= 1.3 * most / steps + steps * 3e-8 + 1e-7).all()
 
 
 @pytest.mark.parametrize("name", ["int4-g32", "int4-g64", "int4-g128", "int8-g64"])

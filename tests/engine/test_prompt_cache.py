@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from factories import IMAGE, page_batch, random_model, tiny_opt_config, tiny_text, tiny_toy_config
+from vary.engine.decoders.library import LibraryDecoder
 from vary.engine.generation import generate
 from vary.engine.prompt_cache import PromptCache
 from vary.engine.sampling import Sampling
@@ -60,6 +61,37 @@ def counted_steps(model: VaryForConditionalGeneration) -> Iterator[list[tuple[in
         yield steps
     finally:
         hook.remove()
+
+
+@pytest.fixture
+def library_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every text model is taken for one whose keys and values only the library can keep."""
+    monkeypatch.setattr(LibraryDecoder, "supports", staticmethod(lambda model: False))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("make", BOTH)
+def test_the_librarys_cache_gives_what_ours_gives(
+    make: Callable[[], VaryConfig], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_model(make())
+    model.generation_config.suppress_tokens = [IMAGE]
+    batch = page_batch(model.config, [1])
+    features = encode(model, batch)
+    ids = batch["input_ids"][0].tolist()
+    sampling = Sampling(**options)
+
+    def two_turns() -> list[Any]:
+        cache = PromptCache(model)
+        first = ask(model, ids, features, sampling=sampling, cache=cache)
+        return [first, ask(model, [*ids, *first.ids, 7, 8], features, sampling=sampling, cache=cache)]
+
+    ours = two_turns()
+    monkeypatch.setattr(LibraryDecoder, "supports", staticmethod(lambda model: False))
+    theirs = two_turns()
+    assert [turn.ids for turn in ours] == [turn.ids for turn in theirs]
+    for turn, other in zip(ours, theirs, strict=True):
+        assert turn.logprobs == pytest.approx(other.logprobs, abs=1e-4)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -193,6 +225,7 @@ def test_an_interrupted_step_leaves_a_cache_to_go_on_with(layer: int, step: int,
     )
 
 
+@pytest.mark.usefixtures("library_cache")
 def test_an_interruption_while_it_forgets_leaves_a_cache_to_go_on_with() -> None:
     class Interrupting:
         def __getitem__(self, index: Any) -> Any:

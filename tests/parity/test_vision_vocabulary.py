@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 import torch
@@ -30,6 +30,13 @@ NAMES = (
     ("merge.0.", "proj.conv1."),
     ("merge.1.", "proj.conv2."),
 )
+
+
+@pytest.fixture(params=[False, True], ids=["reads", "learns"])
+def grad_mode(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Without gradients and with them, which on a CPU are two forms of attention."""
+    with torch.set_grad_enabled(request.param):
+        yield
 
 
 def their_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -85,7 +92,7 @@ def merged(ours: VisionVocabulary, features: Tensor) -> Tensor:
     return features.flatten(2).transpose(1, 2)
 
 
-@torch.no_grad()
+@pytest.mark.usefixtures("grad_mode")
 @pytest.mark.parametrize("window", [2, 3, 8])
 def test_equals_got_ocr2_at_the_size_it_was_built_for(window: int) -> None:
     ours = our_network(window_size=window)
@@ -95,7 +102,7 @@ def test_equals_got_ocr2_at_the_size_it_was_built_for(window: int) -> None:
     torch.testing.assert_close(ours(pixels), merged(ours, features), atol=1e-5, rtol=0)
 
 
-@torch.no_grad()
+@pytest.mark.usefixtures("grad_mode")
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("size", [(128, 128), (96, 160), (256, 64), (48, 48)])
 def test_equals_deepseek_ocr2_at_other_sizes(size: tuple[int, int], attention: str) -> None:

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     from vary.engine.sampling import Sampling
     from vary.reader import Reader
 
-    reader = Reader.load(args.model, device=args.device, dtype=args.dtype, tokenizer=args.tokenizer)
+    reader = Reader.load(**console.model_options(args))
     conversation = Conversation(
         reader,
         page,

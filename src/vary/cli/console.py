@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from vary.engine.devices import DEVICE_CHOICES, DEVICE_KINDS
+from vary.engine.precisions import PRECISIONS
 from vary.errors import VaryError
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "allow_network",
     "complain",
     "device_name",
+    "model_options",
     "note",
     "number",
     "positive_int",
@@ -247,6 +249,19 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         choices=DTYPES,
         help="of the weights (default: float32 on a CPU, elsewhere what the checkpoint has)",
     )
+    parser.add_argument(
+        "--quantize",
+        choices=tuple(PRECISIONS),
+        metavar="PRECISION",
+        help=f"decode on a CPU with packed weights of the language model: {', '.join(PRECISIONS)} (default: "
+        "decode with --dtype)",
+    )
+
+
+def model_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What these options ask of `Reader.load`."""
+    names = ("device", "dtype", "tokenizer", "quantize")
+    return {"checkpoint": args.model, **{name: getattr(args, name) for name in names}}
 
 
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:

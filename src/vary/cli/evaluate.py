@@ -88,7 +88,7 @@ def _read(suite: list[SuitePage], args: argparse.Namespace) -> tuple[dict[str, P
 
     if args.save_predictions is not None:
         _check_free(args.save_predictions, [page.stem for page in suite])
-    reader = Reader.load(args.model, device=args.device, dtype=args.dtype, tokenizer=args.tokenizer)
+    reader = Reader.load(**console.model_options(args))
     origin: dict[str, Any] = {}
 
     def read(image: Path) -> Prediction:

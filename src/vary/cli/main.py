@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from vary import __version__
-from vary.cli import chat, console, evaluate, info, predict, read, synth, train, vocabulary, weights
+from vary.cli import bench, chat, console, evaluate, info, predict, read, synth, train, vocabulary, weights
 from vary.errors import (
     CheckpointError,
     DeviceError,
@@ -31,6 +31,7 @@ COMMANDS = {
     "vocabulary": vocabulary,
     "info": info,
     "evaluate": evaluate,
+    "bench": bench,
     "synth": synth,
     "train": train,
 }

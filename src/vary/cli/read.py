@@ -33,6 +33,7 @@ examples:
   vary read page.png -o page.json
   vary read page.png --overlay boxes.png
   vary read photo.jpg --model vary-toy --task detect --overlay found.png
+  vary read report.pdf --model vary-toy --draft pdf --verbose
   vary read chart.png --model vary-toy --task chart --format csv
 """
 
@@ -86,6 +87,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--batch-size", type=console.positive_int, metavar="N", help="windows that are read at once")
     add("--max-new-tokens", type=console.positive_int, metavar="N", help="longest answer per window")
     console.add_sampling_options(parser)
+    add(
+        "--draft",
+        metavar="auto|pdf|nano|FILE|off",
+        help="a guess of the text, which makes reading faster and changes nothing else: a PDF's text layer, "
+        "vary-nano's reading, or a text file with a form feed between pages (default: auto, the text layer, "
+        "else vary-nano if the model is ten times larger)",
+    )
+    add("--verbose", action="store_true", help="say how each file was read")
     add("--password", metavar="TEXT", help="opens encrypted PDFs; other users of the machine may see it")
 
 
@@ -108,6 +117,8 @@ def run(args: argparse.Namespace) -> int:
                 all_good = False
                 continue
             all_good &= _report(source, document)
+            if args.verbose:
+                console.note(f"{source.name}: {_manner(document)}")
             _store(write, source, _rendered(document, format_name, on_stdout=args.output is None))
             all_good &= draw is None or draw(source, document)
     except OutputError as error:
@@ -135,10 +146,15 @@ def _reader_options(args: argparse.Namespace) -> dict[str, Any]:
         raise console.UsageError(str(error)) from error
     names = (
         *("task", "prompt", "language", "pages", "dpi"),
-        *("batch_size", "max_new_tokens", "layout", "password"),
+        *("batch_size", "max_new_tokens", "layout", "draft", "password"),
     )
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
-    return given | console.sampling_options(args)
+    given |= console.sampling_options(args)
+    if given.get("num_beams", 1) > 1 and given.get("draft", "off") != "off":
+        raise console.UsageError(
+            "--draft has no effect where several beams are followed; leave one of them out"
+        )
+    return given
 
 
 def _check_csv(task: str | None) -> None:
@@ -163,7 +179,7 @@ def _read_each(
     console.quiet_libraries()
     from vary.reader import Reader
 
-    reader = Reader.load(args.model, device=args.device, dtype=args.dtype, tokenizer=args.tokenizer)
+    reader = Reader.load(**console.model_options(args))
     if format_name == "csv" and args.task is None:
         _check_csv("prompt" if args.prompt and args.prompt.strip() else reader.tasks[0])
     for number, source in enumerate(sources, start=1):
@@ -197,6 +213,23 @@ def _report(source: Path, document: Document) -> bool:
     if not document.pages:
         _complain_of(source, "no page was read")
     return document.ok
+
+
+def _manner(document: Document) -> str:
+    """How a document was read: on what, and what drafts were worth."""
+    settings = document.model.settings
+    manner = (
+        f"read by {document.model.name} on {settings.get('device')} in {settings.get('dtype')}; vision: "
+        f"{settings.get('vision')}; decoder: {settings.get('decoder')}"
+    )
+    use = settings.get("draft_use")
+    if not use:
+        return f"{manner}, without a draft"
+    pages = ", ".join(f"{name} {count}" for name, count in use["pages"].items())
+    return (
+        f"{manner}; draft (pages: {pages}): {use['tokens']} tokens in {use['steps']} steps, "
+        f"{use['tokens_per_step']:g} a step; {use['accepted']} of {use['proposed']} proposed tokens kept"
+    )
 
 
 def _rendered(document: Document, format_name: str, *, on_stdout: bool) -> str:

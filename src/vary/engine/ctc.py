@@ -2,69 +2,169 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import groupby, pairwise
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["CTCReading", "align", "greedy_reading"]
+from vary.model.modeling import VaryForConditionalGeneration, VaryImageFeatures
+
+__all__ = ["CTCFrames", "Place", "align", "spell"]
 
 Scores = NDArray[np.float32]
+Place = tuple[int, int, float]
+"""First and last frame (inclusive) of a token, and its best log-probability in one of them."""
+
+SCORED_AT_ONCE = 1024
+"""Frames whose scores over the whole vocabulary are in memory at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class CTCReading:
-    """A greedy reading: the ids, and the mean log-probability of the frames on its path."""
+class CTCFrames:
+    """What the CTC branch sees of a batch of lines.
 
-    ids: list[int]
-    logprob: float
+    The scores over the whole vocabulary are looked through once and not kept: of most of them nobody asks.
 
+    Args:
+        model, features: of the lines.
+        blank: the id that stands for no character.
+        never: ids that share the table of scores and are no text.
 
-def greedy_reading(scores: Tensor, length: int, blank: int) -> CTCReading:
-    """The best path through `scores` (frames, vocabulary), log-probabilities of `length` valid frames."""
-    best, path = scores[:length].max(-1)
-    ids = torch.unique_consecutive(path)
-    return CTCReading(ids[ids != blank].tolist(), float(best.mean()) if length else 0.0)
-
-
-def align(scores: Scores, ids: list[int], blank: int) -> list[tuple[int, int]] | None:
-    """Where each of `ids` stands: first and last frame (inclusive) of its stretch on the best path (Viterbi).
-
-    `scores` (frames, vocabulary) are log-probabilities.  Returns None where no path is possible.
+    Attributes:
+        paths: of each line the likeliest id of every valid frame.
     """
+
+    def __init__(
+        self,
+        model: VaryForConditionalGeneration,
+        features: VaryImageFeatures,
+        blank: int,
+        never: Sequence[int],
+    ) -> None:
+        assert features.ctc_frames is not None
+        assert features.ctc_lengths is not None
+        self._model, self._blank, self._never = model, blank, list(never)
+        lengths = features.ctc_lengths.tolist()
+        hidden = torch.cat([row[:length] for row, length in zip(features.ctc_frames, lengths, strict=True)])
+        paths, totals = [], []
+        for start in range(0, len(hidden), SCORED_AT_ONCE):
+            scores = model.scores(hidden[start : start + SCORED_AT_ONCE]).float()
+            scores[:, self._never] = -torch.inf
+            chances = scores.log_softmax(-1)
+            paths.append(chances.argmax(-1))
+            totals.append(scores[:, blank] - chances[:, blank])
+        self.paths = [path.tolist() for path in torch.cat(paths).split(lengths)]
+        self._hidden = hidden.split(lengths)
+        self._totals = torch.cat(totals).split(lengths)
+
+    def columns(self, line: int, ids: Sequence[int]) -> Tensor:
+        """The log-probabilities (frames, len(ids)) of some ids in a line, on the CPU."""
+        rows = torch.tensor(list(ids), device=self._hidden[line].device)
+        table = self._model.scores(self._hidden[line], rows).float() - self._totals[line][:, None]
+        if never := [place for place, token in enumerate(ids) if token in self._never]:
+            table[:, never] = -torch.inf
+        return table.cpu()
+
+    def places(self, lines: Sequence[int], texts: Sequence[Sequence[int]]) -> list[list[Place] | None]:
+        """Where each id of some lines' texts stands; None where no path is possible."""
+        tables = [
+            self.columns(line, [self._blank, *ids]).numpy() for line, ids in zip(lines, texts, strict=True)
+        ]
+        return align(tables, texts)
+
+    def logprob(self, line: int, ids: Sequence[int]) -> float:
+        """The log-probability of a text, over all its paths."""
+        if not ids:
+            return float(self.columns(line, [self._blank]).sum())
+        symbols = sorted(set(ids) - {self._blank})
+        table = self.columns(line, [self._blank, *symbols])
+        places = {token: place for place, token in enumerate(symbols, 1)} | {self._blank: 0}
+        target = torch.tensor([[places[token] for token in ids]])
+        loss = F.ctc_loss(
+            table[:, None], target, torch.tensor([len(table)]), torch.tensor([len(ids)]), reduction="sum"
+        )
+        return -float(loss)
+
+
+def spell(path: Sequence[int], blank: int) -> list[int]:
+    """The ids that a path through the frames spells: neither blanks nor repetitions count."""
+    return [token for token, _ in groupby(path) if token != blank]
+
+
+def align(tables: Sequence[Scores], texts: Sequence[Sequence[int]]) -> list[list[Place] | None]:
+    """Where each id of some texts stands on the best path (Viterbi), for all of them at once.
+
+    Args:
+        tables: of each text the log-probabilities (frames, 1 + ids) of the blank and of its ids.
+        texts: the ids.
+
+    Returns:
+        For each text the place of every id, or None where no path is possible.
+    """
+    if not texts:
+        return []
+    frames, rows = max(map(len, tables)), len(texts)
+    states = 2 * max(map(len, texts)) + 1
+    emission, skip = _emissions(tables, texts, frames, states)
+    # Two states before the first make every state's predecessors views of the same table.
+    best = np.full((rows, states + 2), -np.inf)
+    best[:, 2] = 0.0
+    stay, step, jump = best[:, 2:], best[:, 1:-1], best[:, :-2]
+    moves = np.zeros((frames, rows, states), np.int8)
+    for frame in range(frames):
+        steps = step > stay
+        chosen = np.where(steps, step, stay)
+        far = jump + skip
+        jumps = far > chosen
+        moves[frame] = np.where(jumps, 2, steps)
+        best[:, 2:] = np.where(jumps, far, chosen) + emission[frame]
+    last = np.array([2 * len(ids) for ids in texts])
+    row = np.arange(rows)
+    ends, before = stay[row, last], np.where(last > 0, stay[row, last - 1], -np.inf)
+    state = np.where(ends >= before, last, last - 1)
+    possible = np.isfinite(np.maximum(ends, before))
+    path = np.zeros((frames, rows), np.int64)
+    for frame in range(frames - 1, -1, -1):
+        path[frame] = state
+        state = state - moves[frame, row, state]
+    return [
+        _places(path[frames - len(table) :, number], table, ids) if possible[number] else None
+        for number, (table, ids) in enumerate(zip(tables, texts, strict=True))
+    ]
+
+
+def _emissions(
+    tables: Sequence[Scores], texts: Sequence[Sequence[int]], frames: int, states: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each state emits in each frame, (frames, rows, states), and where a blank may be skipped.
+
+    States are blank, id, blank, id, ..., blank.  Before the first frame of a shorter line stand frames that
+    only the first blank can pass, for nothing.
+    """
+    emission = np.full((frames, len(texts), states), -np.inf)
+    skip = np.full((len(texts), states), -np.inf)
+    for row, (table, ids) in enumerate(zip(tables, texts, strict=True)):
+        first, size = frames - len(table), 2 * len(ids) + 1
+        emission[:first, row, 0] = 0.0
+        emission[first:, row, 0:size:2] = table[:, :1]
+        emission[first:, row, 1:size:2] = table[:, 1:]
+        for number, (before, after) in enumerate(pairwise(ids), 1):
+            if before != after:
+                skip[row, 2 * number + 1] = 0.0
+    return emission, skip
+
+
+def _places(path: NDArray[np.int64], table: Scores, ids: Sequence[int]) -> list[Place]:
+    """The place of each id on a path of states."""
     if not ids:
         return []
-    labels = np.full(2 * len(ids) + 1, blank)
-    labels[1::2] = ids
-    frames, states = len(scores), len(labels)
-    if frames < len(ids) + sum(a == b for a, b in pairwise(ids)):
-        return None
-    emission = scores[:, labels]
-    skip = np.full(states, -np.inf, np.float32)  # from the label before the last blank, if it is another one
-    skip[3::2] = np.where(labels[3::2] != labels[1:-2:2], 0.0, -np.inf)
-    best = np.full(states, -np.inf, np.float32)
-    best[:2] = emission[0, :2]
-    steps = np.zeros((frames, states), np.int8)
-    for frame in range(1, frames):
-        choices = np.stack(
-            [
-                best,
-                np.concatenate([[-np.inf], best[:-1]]),
-                np.concatenate([[-np.inf, -np.inf], best[:-2]]) + skip,
-            ]
-        )
-        steps[frame] = choices.argmax(0)
-        best = choices.max(0) + emission[frame]
-    state = states - 1 if best[-1] >= best[-2] else states - 2
-    if not np.isfinite(best[state]):
-        return None
-    spans: list[list[int]] = [[frames, -1] for _ in ids]
-    for frame in range(frames - 1, -1, -1):
-        if state % 2:
-            span = spans[state // 2]
-            span[0], span[1] = frame, max(span[1], frame)
-        state -= int(steps[frame, state])
-    return [(first, last) for first, last in spans]
+    frames = np.flatnonzero(path % 2)
+    labels = path[frames] // 2
+    values = table[frames, labels + 1]
+    firsts = np.searchsorted(labels, np.arange(len(ids)))
+    lasts = np.append(firsts[1:], len(labels)) - 1
+    peaks = np.maximum.reduceat(values, firsts)
+    return list(zip(frames[firsts].tolist(), frames[lasts].tolist(), peaks.tolist(), strict=True))

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
-from transformers.generation import BaseStreamer
 
+from vary.engine.decoders.interface import Decoder
+from vary.engine.decoders.library import LibraryDecoder, context_length
+from vary.engine.decoding import Decoded, DraftUse, OnIds, Prompt, RowGuard, decode
+from vary.engine.drafts import Draft
 from vary.engine.guards import LoopFinding
-from vary.engine.prompt_cache import SCORED_AT_ONCE, PromptCache
-from vary.engine.sampling import LogProbRecorder, Sampling
+from vary.engine.library_generation import Order, Row, Stream, by_the_library, search_on, step_on
+from vary.engine.prompt_cache import PromptCache
+from vary.engine.sampling import Sampling
 from vary.errors import VaryError
 from vary.model.modeling import PIXEL_INPUTS, VaryForConditionalGeneration, VaryImageFeatures
 
-__all__ = ["FinishReason", "Generation", "Sampling", "context_length", "generate"]
+__all__ = [
+    "FinishReason",
+    "Generation",
+    "Sampling",
+    "context_length",
+    "end_ids",
+    "finished",
+    "generate",
+    "runs_here",
+]
 
 FinishReason = Literal["stop", "length", "loop"]
 
-RowGuard = Callable[[Sequence[int]], LoopFinding | None]
-"""Is fed the new ids of a row, a few at a time, and speaks when they have run into a loop."""
-
-OnIds = Callable[[Sequence[int]], None]
-"""Is called with the ids of an answer as they come."""
+UNUSUAL = (
+    *("bad_words_ids", "begin_suppress_tokens", "diversity_penalty", "encoder_repetition_penalty"),
+    *("epsilon_cutoff", "eta_cutoff", "exponential_decay_length_penalty", "forced_bos_token_id"),
+    *("forced_eos_token_id", "guidance_scale", "min_length", "min_new_tokens", "min_p", "sequence_bias"),
+    *("stop_strings", "top_h", "typical_p", "watermarking_config"),
+)
+"""Settings of a generation configuration that only the library's own loop knows."""
 
 
 @dataclass(slots=True)
@@ -39,6 +53,7 @@ class Generation:
         finish_reason: `stop` at the end of text, `length` at the limit, `loop` where the guard stepped in.
         end_logprob: the log-probability of the end-of-text token, if it was reached.
         finding: what the guard saw.
+        draft: what a draft was worth; None where nothing was decoded by our own loop.
     """
 
     ids: list[int]
@@ -46,89 +61,7 @@ class Generation:
     finish_reason: FinishReason
     end_logprob: float | None = None
     finding: LoopFinding | None = None
-
-
-@dataclass
-class _RowStops(StoppingCriteria):
-    """Stops each row at its own limit or where its guard speaks."""
-
-    prompt_length: int
-    limits: Tensor
-    guards: Sequence[RowGuard] | None
-    eos_ids: frozenset[int]
-    findings: dict[int, LoopFinding] = field(default_factory=dict)
-    ended: set[int] = field(default_factory=set)
-
-    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        new = input_ids.shape[1] - self.prompt_length
-        # In a search every row stands here as often as it has candidates.
-        done = (self.limits <= new).repeat_interleave(len(input_ids) // len(self.limits))
-        if self.guards is not None:
-            newest = input_ids[:, -1].tolist()
-            for row, guard in enumerate(self.guards):
-                if row in self.ended:
-                    continue
-                if newest[row] in self.eos_ids:
-                    self.ended.add(row)
-                elif (finding := guard([newest[row]])) is not None:
-                    self.findings[row] = finding
-                    self.ended.add(row)
-            if self.findings:
-                done[list(self.findings)] = True
-        return done.to(input_ids.device)
-
-
-class _Stream(BaseStreamer):
-    """Hands on an answer's ids, without its header and the end of text."""
-
-    def __init__(self, on_ids: OnIds, header: Sequence[int], eos_ids: frozenset[int]) -> None:
-        self._on_ids, self._header, self._eos_ids = on_ids, list(header), eos_ids
-        self._held: list[int] = []
-        self._seen_prompt = False
-
-    def put(self, value: Tensor) -> None:
-        if not self._seen_prompt:
-            self._seen_prompt = True
-            return
-        self._held += [token for token in value.flatten().tolist() if token not in self._eos_ids]
-        if self._header and self._held == self._header[: len(self._held)]:
-            if len(self._held) == len(self._header):
-                self._header, self._held = [], []
-            return
-        self._header = []
-        if self._held:
-            self._on_ids(self._held)
-            self._held = []
-
-    def end(self) -> None:
-        """What is still held is a header that was begun, and no answer."""
-
-
-@dataclass(slots=True)
-class _Order:
-    """A batch to decode: ids and mask (B, T), the images, and what the caller asked for."""
-
-    ids: Tensor
-    mask: Tensor
-    images: dict[str, Any]
-    limits: list[int]
-    sampling: Sampling
-    eos_ids: frozenset[int]
-    guards: Sequence[RowGuard] | None
-    streamer: _Stream | None
-
-    @property
-    def prompt_length(self) -> int:
-        return self.ids.shape[1]
-
-
-@dataclass(slots=True)
-class _Row:
-    """The new ids of a prompt as they came, up to the end of text or the row's limit, and what is known."""
-
-    ids: list[int]
-    logprobs: list[float]
-    finding: LoopFinding | None = None
+    draft: DraftUse | None = field(default=None, compare=False)
 
 
 @torch.inference_mode()
@@ -142,6 +75,8 @@ def generate(
     answer_header: Sequence[int] = (),
     on_ids: OnIds | None = None,
     cache: PromptCache | None = None,
+    drafts: Sequence[Draft | None] | None = None,
+    decoder: Decoder | None = None,
 ) -> list[Generation]:
     """Decodes a batch of prompts.
 
@@ -157,6 +92,10 @@ def generate(
             row.  It hears what a loop repeats too, until the guard speaks.
         cache: for a single prompt without padding: what it shares with the cache is not read again, and what
             was read stays there, also where decoding is interrupted.  Images come as `mm_encoder_outputs`.
+        drafts: a guess of each row's answer, or None.  They change how fast it is decoded and nothing else;
+            with several beams they have no effect.
+        decoder: what reads the tokens instead of the library's modules; several beams are the library's.
+            A cache has its own.
 
     Raises:
         VaryError: for a cache or `on_ids` with several rows or with pixels.
@@ -168,9 +107,8 @@ def generate(
         raise VaryError(f"{rows} prompts were given; a cache or on_ids is for one at a time")
     if cache is not None and any(inputs.get(name) is not None for name in PIXEL_INPUTS):
         raise VaryError("a cache knows images by their features; encode them once, as mm_encoder_outputs")
-    eos = model.generation_config.eos_token_id
-    eos_ids = frozenset([eos] if isinstance(eos, int) else eos or [])
-    order = _Order(
+    eos_ids = end_ids(model)
+    order = Order(
         ids,
         inputs["attention_mask"],
         {name: value for name, value in inputs.items() if name not in ("input_ids", "attention_mask")},
@@ -178,146 +116,121 @@ def generate(
         sampling,
         eos_ids,
         guards,
-        None if on_ids is None else _Stream(on_ids, answer_header, eos_ids),
+        None if on_ids is None else Stream(on_ids, answer_header, eos_ids),
     )
-    if sampling.seed is not None:
-        torch.manual_seed(sampling.seed)
     if cache is not None and int(ids[0, -1]) == model.config.image_token_id:
         cache.clear()  # the end of an image does not say alone which image it is
         cache = None
     if cache is not None:
-        found = [_go_on(model, order, cache)]
-    elif sampling.num_beams > 1:
-        found = _search(model, order)
+        found = [_go_on(model, order, cache, drafts[0] if drafts else None)]
+    elif runs_here(model, sampling, decoder):
+        found = _decode_rows(model, order, drafts, decoder)
+    elif decoder is not None:
+        raise VaryError(
+            f"{decoder.name} follows no beams and none of the library's further settings of generation; "
+            "leave them out, or the quantization"
+        )
     else:
-        found = _step_by_step(model, order)
+        found = by_the_library(model, order)
     return [_cut(row, eos_ids, answer_header) for row in found]
 
 
-def context_length(model: VaryForConditionalGeneration) -> int | None:
-    """How many tokens the language model's positions reach, prompt and answer together; None if unknown."""
-    positions = getattr(model.config.text_config, "max_position_embeddings", None)
-    return None if positions is None else int(positions)
+def end_ids(model: VaryForConditionalGeneration) -> frozenset[int]:
+    """The ids that end an answer."""
+    eos = model.generation_config.eos_token_id
+    return frozenset([eos] if isinstance(eos, int) else eos or [])
 
 
-def _step_by_step(model: VaryForConditionalGeneration, order: _Order, **options: Any) -> list[_Row]:
-    """Greedy decoding or drawing; log-probabilities are recorded on the way."""
-    recorder = LogProbRecorder(order.prompt_length)
-    stops = _RowStops(order.prompt_length, torch.tensor(order.limits), order.guards, order.eos_ids)
-    sequences = _call(model, order, stops, recorder, streamer=order.streamer, **options)
-    recorder.settle(sequences)
-    rows = _new_ids(sequences, order)
-    chances = torch.stack(recorder.chosen, 1).tolist() if recorder.chosen else [[] for _ in rows]
-    return [
-        _Row(row, logprobs[: len(row)], stops.findings.get(number))
-        for number, (row, logprobs) in enumerate(zip(rows, chances, strict=True))
-    ]
+def finished(answer: Decoded, eos_ids: frozenset[int]) -> Generation:
+    """What counts of an answer of the loop."""
+    return _cut(Row(answer.ids, answer.logprobs, answer.finding, answer.use), eos_ids, ())
 
 
-def _search(model: VaryForConditionalGeneration, order: _Order) -> list[_Row]:
-    """Beams.  Images are encoded once, and the chosen answers are read once more for their probabilities."""
-    if order.images.get("pixel_values") is not None:
-        pixels = {name: order.images[name] for name in PIXEL_INPUTS if name in order.images}
-        order.images = {"mm_encoder_outputs": {"image": model.get_image_features(**pixels)}}
-    stops = _RowStops(order.prompt_length, torch.tensor(order.limits), None, order.eos_ids)
-    rows = _new_ids(_call(model, order, stops, None), order)
-    return _judged(order, rows, _logprobs(model, order, rows))
+def runs_here(model: VaryForConditionalGeneration, sampling: Sampling, decoder: Decoder | None) -> bool:
+    """Whether our own loop decodes; else the library's does, which knows beams and every kind of cache."""
+    settings = model.generation_config
+    asked = [getattr(settings, name, None) for name in UNUSUAL]
+    return (
+        sampling.num_beams == 1
+        and settings.use_cache is not False
+        and all(value in (None, 0, 1, [], {}) for value in asked)
+        and (decoder is not None or LibraryDecoder.supports(model))
+    )
 
 
-def _go_on(model: VaryForConditionalGeneration, order: _Order, cache: PromptCache) -> _Row:
+def _decode_rows(
+    model: VaryForConditionalGeneration,
+    order: Order,
+    drafts: Sequence[Draft | None] | None,
+    decoder: Decoder | None,
+) -> list[Row]:
+    """Decodes a batch in our own loop."""
+    decoder = decoder or LibraryDecoder(model)
+    features: VaryImageFeatures | None = (order.images.get("mm_encoder_outputs") or {}).get("image")
+    pixels = {name: order.images[name] for name in PIXEL_INPUTS if order.images.get(name) is not None}
+    if pixels:
+        features = model.get_image_features(**pixels)
+    if features is None:
+        model.model.check_no_placeholders(order.ids)
+    embeddings = model.model.embed(order.ids, features)
+    prompts = []
+    for row, mask in enumerate(order.mask.bool()):
+        ids = order.ids[row][mask].tolist()
+        draft = None if drafts is None else drafts[row]
+        prompts.append(_prompt(order, row, embeddings[row][mask], ids, decoder.context, draft))
+    return _run(model, order, decoder, prompts)
+
+
+def _go_on(model: VaryForConditionalGeneration, order: Order, cache: PromptCache, draft: Draft | None) -> Row:
     """Decodes one prompt behind what the cache holds of it."""
     features: VaryImageFeatures | None = (order.images.get("mm_encoder_outputs") or {}).get("image")
-    prompt = order.ids[0].tolist()
-    order.images = {}
-    cache.read(prompt[cache.keep(prompt, features) : -1])
-    if order.sampling.num_beams == 1:
-        [row] = _step_by_step(model, order, past_key_values=cache.cache)
-        cache.ids += [prompt[-1], *row.ids][: cache.cache.get_seq_length() - len(cache.ids)]
+    ids = order.ids[0].tolist()
+    beams, decoder = order.sampling.num_beams, cache.decoder
+    ours = decoder is not None and runs_here(model, order.sampling, decoder)
+    if not (ours or (cache.for_library if beams > 1 else decoder is None)):
+        cache.clear()
+        [row] = by_the_library(model, order)
         return row
-    stops = _RowStops(order.prompt_length, torch.tensor(order.limits), None, order.eos_ids)
-    beams = cache.for_beams(order.sampling.num_beams)
-    [ids] = _new_ids(_call(model, order, stops, None, past_key_values=beams), order)
-    [row] = _judged(order, [ids], [cache.read_answer(prompt[-1], ids)])
+    cache.read(ids[cache.keep(ids, features) : -1])
+    order.images = {}
+    if not ours:
+        return step_on(model, order, cache) if beams == 1 else search_on(model, order, cache)
+    assert decoder is not None
+    prompt = _prompt(order, 0, cache.embed(ids[-1:]), ids, decoder.context, draft)
+    prompt.sequence = cache.sequence
+    [row] = _run(model, order, decoder, [prompt])
+    cache.ids += [ids[-1], *row.ids][: decoder.length(cache.sequence) - len(cache.ids)]
     return row
 
 
-def _call(
-    model: VaryForConditionalGeneration,
-    order: _Order,
-    stops: _RowStops,
-    recorder: LogProbRecorder | None,
-    **options: Any,
-) -> Tensor:
-    """The library's `generate`: prompts and new ids (B, T)."""
-    processors = LogitsProcessorList([] if recorder is None else [recorder])
-    processors += order.sampling.processors(order.mask)
-    sequences: Tensor = model.generate(
-        input_ids=order.ids,
-        attention_mask=order.mask,
-        max_new_tokens=max(order.limits),
-        logits_processor=processors,
-        stopping_criteria=StoppingCriteriaList([stops]),
-        **order.images,
-        **options,
-        **order.sampling.library_options(),
+def _prompt(
+    order: Order,
+    row: int,
+    embeddings: Tensor,
+    ids: list[int],
+    context: int | None,
+    draft: Draft | None,
+) -> Prompt:
+    """A row of the batch for the loop; its answer does not go beyond the model's positions."""
+    limit = order.limits[row] if context is None else min(order.limits[row], max(1, context - len(ids)))
+    guard = None if order.guards is None else order.guards[row]
+    hear = None if order.streamer is None else order.streamer.hear
+    return Prompt(embeddings, limit, ids, guard, hear, draft)
+
+
+def _run(
+    model: VaryForConditionalGeneration, order: Order, decoder: Decoder, prompts: list[Prompt]
+) -> list[Row]:
+    suppressed = model.generation_config.suppress_tokens or ()
+    answers = decode(
+        decoder, prompts, order.eos_ids, order.sampling, max_rows=len(prompts), suppressed=suppressed
     )
-    return sequences
+    by_number = dict(answers)
+    found = [by_number[number] for number in range(len(prompts))]
+    return [Row(answer.ids, answer.logprobs, answer.finding, answer.use) for answer in found]
 
 
-def _new_ids(sequences: Tensor, order: _Order) -> list[list[int]]:
-    """Each row's new ids up to its limit or its end of text, which is included."""
-    rows = []
-    for ids, limit in zip(sequences[:, order.prompt_length :].tolist(), order.limits, strict=True):
-        end = next((place for place, token in enumerate(ids[:limit]) if token in order.eos_ids), limit)
-        rows.append(ids[: min(limit, end + 1)])
-    return rows
-
-
-def _judged(order: _Order, rows: list[list[int]], logprobs: list[list[float]]) -> list[_Row]:
-    """Finished answers of a search, shown to the guards and to whoever listens."""
-    judged = []
-    for number, (ids, chances) in enumerate(zip(rows, logprobs, strict=True)):
-        row = _Row(ids, chances)
-        if order.guards is not None:
-            guard = order.guards[number]
-            shown = [token for token in ids if token not in order.eos_ids]
-            row.finding = next((found for token in shown if (found := guard([token])) is not None), None)
-        judged.append(row)
-    if order.streamer is not None:
-        order.streamer.put(order.ids)
-        for token in rows[0]:
-            order.streamer.put(torch.tensor([token]))
-    return judged
-
-
-def _logprobs(
-    model: VaryForConditionalGeneration, order: _Order, answers: Sequence[Sequence[int]]
-) -> list[list[float]]:
-    """The model's log-probability of every id of finished answers, in one forward without a cache."""
-    longest = max(map(len, answers))
-    if longest == 0:
-        return [[] for _ in answers]
-    device = order.ids.device
-    padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in answers], device=device)
-    real = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in answers], device=device)
-    mask = torch.cat([order.mask, real], dim=1)
-    hidden = model.model(
-        input_ids=torch.cat([order.ids, padded], dim=1)[:, :-1],
-        attention_mask=mask[:, :-1],
-        position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, :-1],
-        use_cache=False,
-        **order.images,
-    ).last_hidden_state[:, -longest:]
-    chances = []
-    for start in range(0, longest, SCORED_AT_ONCE):
-        table = model.lm_head(hidden[:, start : start + SCORED_AT_ONCE]).float().log_softmax(-1)
-        wanted = padded[:, start : start + SCORED_AT_ONCE, None]
-        chances.append(table.gather(2, wanted)[..., 0])
-    values: list[list[float]] = torch.cat(chances, dim=1).tolist()
-    return [row[: len(ids)] for row, ids in zip(values, answers, strict=True)]
-
-
-def _cut(row: _Row, eos_ids: frozenset[int], header: Sequence[int]) -> Generation:
+def _cut(row: Row, eos_ids: frozenset[int], header: Sequence[int]) -> Generation:
     """What counts of a row: not its end of text, nor what a loop repeated, nor an answer's header."""
     ids, logprobs = row.ids, row.logprobs
     end_logprob: float | None = None
@@ -330,4 +243,4 @@ def _cut(row: _Row, eos_ids: frozenset[int], header: Sequence[int]) -> Generatio
     begun = min(len(ids), len(header))
     if ids[:begun] == list(header[:begun]):  # a header that the limit cut off is no answer either
         ids, logprobs = ids[begun:], logprobs[begun:]
-    return Generation(ids, logprobs, reason, end_logprob, row.finding)
+    return Generation(ids, logprobs, reason, end_logprob, row.finding, row.draft)

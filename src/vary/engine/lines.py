@@ -1,8 +1,9 @@
 """Reading a batch of text lines: encoded once, spelled by the CTC branch, verified or decoded by the decoder.
 
-The CTC branch reads all lines in one pass.  The decoder checks these drafts in one more: where it would have
-written the very same ids, the draft is what greedy decoding gives, and is taken.  The other lines are decoded
-step by step, and of draft and decoding the one is kept that both branches together find likelier.
+The CTC branch reads all lines in one pass.  The decoder reads these drafts with the prompts: where it would
+have written the very same ids, the draft is what greedy decoding gives, and is taken.  The others are decoded
+from the first difference on, still along their drafts, and of draft and decoding the one is kept that both
+branches together find likelier.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from vary.engine.ctc import align, greedy_reading
-from vary.engine.generation import Generation, RowGuard, Sampling, generate
+from vary.engine.ctc import CTCFrames, Place, spell
+from vary.engine.decoders.interface import Decoder
+from vary.engine.decoders.library import LibraryDecoder
+from vary.engine.decoding import Decoded, Prompt, RowGuard, decode
+from vary.engine.drafts import IdDraft
+from vary.engine.generation import Generation, end_ids, finished, generate, runs_here
+from vary.engine.guards import LoopFinding
+from vary.engine.sampling import Sampling
 from vary.model.modeling import VaryForConditionalGeneration, VaryImageFeatures
 
 __all__ = ["LineReading", "read_lines"]
@@ -52,6 +58,7 @@ class _Batch:
     limits: Sequence[int]
     sampling: Sampling | None
     guards: Sequence[RowGuard] | None
+    decoder: Decoder | None
 
     @property
     def greedy(self) -> bool:
@@ -66,6 +73,7 @@ def read_lines(
     sampling: Sampling | None = None,
     guards: Sequence[RowGuard] | None = None,
     drafts: bool = True,
+    decoder: Decoder | None = None,
 ) -> list[LineReading]:
     """Reads one line per prompt.
 
@@ -76,124 +84,117 @@ def read_lines(
         sampling: greedy by default; where tokens are drawn there are no drafts.
         guards: one per row; they see what is decoded step by step.
         drafts: whether to let the CTC branch, if there is one, read first.
+        decoder: what reads the tokens instead of the library's modules.
     """
     with torch.inference_mode():
         features = model.get_image_features(inputs["pixel_values"], pixel_widths=inputs["pixel_widths"])
         text = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-        batch = _Batch(text, features, max_new_tokens, sampling, guards)
+        batch = _Batch(text, features, max_new_tokens, sampling, guards, decoder)
         if features.ctc_frames is None:
-            read = _decode(model, batch, range(len(max_new_tokens)))
+            read = _decode(model, batch)
             return [LineReading(line, [math.exp(p) for p in line.logprobs], None, 0) for line in read]
         return _read_with_ctc(model, batch, drafts=drafts and batch.greedy)
 
 
 def _read_with_ctc(model: VaryForConditionalGeneration, batch: _Batch, *, drafts: bool) -> list[LineReading]:
-    features, limits = batch.features, batch.limits
-    assert features.ctc_lengths is not None
     config = model.config
-    logits = model.ctc_logits(features).float()
+    end, blank = config.text_config.eos_token_id, config.text_config.pad_token_id
     marks = [config.image_token_id, config.image_start_token_id, config.image_end_token_id]
-    logits[
-        ..., [*marks, config.text_config.eos_token_id]
-    ] = -torch.inf  # they share the table, and are no text
-    scores = logits.log_softmax(-1).cpu()
-    tables = [table[:length] for table, length in zip(scores, features.ctc_lengths.tolist(), strict=True)]
-    blank = config.text_config.pad_token_id
-    drafted: dict[int, Generation] = {}
-    accepted: set[int] = set()
-    if drafts:
-        spelled = [greedy_reading(table, len(table), blank).ids for table in tables]
-        checked = _verify(model, batch, spelled)
-        drafted = {
-            row: reading for row, (reading, _) in enumerate(checked) if len(reading.ids) <= limits[row]
-        }
-        accepted = {row for row, (_, same) in enumerate(checked) if same and row in drafted}
-    left = [row for row in range(len(tables)) if row not in accepted]
-    decoded = dict(zip(left, _decode(model, batch, left), strict=True))
-    readings = []
-    for row, table in enumerate(tables):
-        answer, draft = decoded.get(row), drafted.get(row)
-        if draft is not None and (
-            answer is None or _score(draft, table, blank) > _score(answer, table, blank)
-        ):
-            readings.append(_aligned(draft, table, blank, drafted=True))
-        else:
-            assert answer is not None
-            readings.append(_aligned(answer, table, blank, drafted=False))
-    return readings
+    frames = CTCFrames(model, batch.features, blank, [*marks, end])
+    spelled = [spell(path, blank) for path in frames.paths]
+    if drafts and runs_here(model, Sampling(), batch.decoder):
+        both = _decode_with_drafts(model, batch, spelled, end)
+    else:
+        both = [(answer, None) for answer in _decode(model, batch)]
+    chosen, drafted = [], []
+    for row, (answer, draft) in enumerate(both):
+        better = draft is not None and _score(draft, frames, row) > _score(answer, frames, row)
+        chosen.append(draft if draft is not None and better else answer)
+        drafted.append(better or (draft is None and drafts and answer.ids == spelled[row]))
+    places = frames.places(range(len(chosen)), [line.ids for line in chosen])
+    return [
+        _aligned(line, found, len(path), drafted=taken)
+        for line, found, path, taken in zip(chosen, places, frames.paths, drafted, strict=True)
+    ]
 
 
-def _decode(model: VaryForConditionalGeneration, batch: _Batch, rows: Sequence[int]) -> list[Generation]:
-    """Decodes some rows of the batch step by step."""
-    if not rows:
-        return []
-    images = batch.features.pooler_output
-    assert images is not None
-    some = VaryImageFeatures(pooler_output=[images[row] for row in rows])
-    text = {name: value[torch.tensor(rows, device=value.device)] for name, value in batch.text.items()}
+def _decode(model: VaryForConditionalGeneration, batch: _Batch) -> list[Generation]:
+    """Decodes the lines from nothing."""
+    inputs = {**batch.text, "mm_encoder_outputs": {"image": batch.features}}
     return generate(
-        model,
-        {**text, "mm_encoder_outputs": {"image": some}},
-        [batch.limits[row] for row in rows],
-        sampling=batch.sampling,
-        guards=None if batch.guards is None else [batch.guards[row] for row in rows],
+        model, inputs, batch.limits, sampling=batch.sampling, guards=batch.guards, decoder=batch.decoder
     )
 
 
-def _verify(
-    model: VaryForConditionalGeneration, batch: _Batch, drafts: Sequence[list[int]]
-) -> list[tuple[Generation, bool]]:
-    """Each draft with the decoder's log-probabilities, and whether greedy decoding would have written it."""
-    end = model.config.text_config.eos_token_id
-    pad = model.config.text_config.pad_token_id
-    prompts = batch.text["input_ids"]
-    longest = max(map(len, drafts)) + 1
-    answers = [[*draft, end] for draft in drafts]
-    padded = torch.tensor([row + [pad] * (longest - len(row)) for row in answers], device=prompts.device)
-    mask = torch.cat([batch.text["attention_mask"], (padded != pad).long()], dim=1)
-    output = model(
-        input_ids=torch.cat([prompts, padded], dim=1),
-        attention_mask=mask,
-        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-        mm_encoder_outputs={"image": batch.features},
-        use_cache=False,
-        logits_to_keep=longest + 1,
-    )
-    table = output.logits[:, :-1].float().log_softmax(-1)
-    values = table.gather(2, padded[..., None])[..., 0].tolist()
-    same = (table.argmax(-1) == padded).tolist()
-    checked = []
-    for draft, chances, equal in zip(drafts, values, same, strict=True):
-        size = len(draft)
-        reading = Generation(draft, chances[:size], "stop", end_logprob=chances[size])
-        checked.append((reading, all(equal[: size + 1])))
-    return checked
+def _decode_with_drafts(
+    model: VaryForConditionalGeneration, batch: _Batch, drafts: Sequence[list[int]], end: int
+) -> list[tuple[Generation, Generation | None]]:
+    """Decodes the lines with drafts, which are read whole with the prompts.
+
+    Returns each line's answer, and the draft with the decoder's log-probabilities where it is another one.
+    """
+    decoder = batch.decoder or LibraryDecoder(model)
+    embeddings = model.model.embed(batch.text["input_ids"], batch.features)
+    prompts = []
+    for row, (draft, mask) in enumerate(zip(drafts, batch.text["attention_mask"].bool(), strict=True)):
+        limit = batch.limits[row]
+        fits = len(draft) <= limit  # its end may come behind the limit
+        guard = None if batch.guards is None else batch.guards[row]
+        prompts.append(
+            Prompt(
+                embeddings[row][mask],
+                limit + 1 if len(draft) == limit else limit,
+                guard=_after_the_draft(guard, draft) if guard and fits else guard,
+                draft=IdDraft(draft),
+                check=[*draft, end] if fits else None,
+            )
+        )
+    suppressed = model.generation_config.suppress_tokens or ()
+    answers = dict(decode(decoder, prompts, end_ids(model), max_rows=len(prompts), suppressed=suppressed))
+    return [
+        _with_draft(answers[row], draft, end_ids(model), batch.limits[row])
+        for row, draft in enumerate(drafts)
+    ]
 
 
-def _score(line: Generation, scores: Tensor, blank: int) -> float:
+def _with_draft(
+    answer: Decoded, draft: list[int], eos_ids: frozenset[int], limit: int
+) -> tuple[Generation, Generation | None]:
+    """An answer, and its draft unless it is the same."""
+    line = finished(answer, eos_ids)
+    if line.finish_reason == "length":
+        del line.ids[limit:], line.logprobs[limit:]
+    if answer.checked is None or (line.ids == draft and line.finish_reason == "stop"):
+        return line, None
+    return line, Generation(draft, answer.checked[:-1], "stop", answer.checked[-1])
+
+
+def _after_the_draft(guard: RowGuard, draft: Sequence[int]) -> RowGuard:
+    """A guard that does not judge an answer as long as it is the draft: what both branches see is there."""
+    held: list[int] = []
+    agrees = True
+
+    def feed(ids: Sequence[int]) -> LoopFinding | None:
+        nonlocal agrees
+        if agrees:
+            held.extend(ids)
+            agrees = held == draft[: len(held)]
+            return None if agrees else next((seen for token in held if (seen := guard([token]))), None)
+        return guard(ids)
+
+    return feed
+
+
+def _score(line: Generation, frames: CTCFrames, row: int) -> float:
     """The log-probability of a reading under both branches; least where it did not end by itself."""
     if line.finish_reason != "stop":
         return -math.inf
-    if not line.ids:
-        spelled = float(scores[:, blank].sum())
-    else:
-        target, frames = torch.tensor([line.ids]), torch.tensor([len(scores)])
-        loss = F.ctc_loss(
-            scores[:, None], target, frames, torch.tensor([len(line.ids)]), blank, reduction="sum"
-        )
-        spelled = -float(loss)
-    return spelled + sum(line.logprobs) + (line.end_logprob or 0.0)
+    return frames.logprob(row, line.ids) + sum(line.logprobs) + (line.end_logprob or 0.0)
 
 
-def _aligned(line: Generation, scores: Tensor, blank: int, *, drafted: bool) -> LineReading:
-    """The line with the place and the joint probability of each of its ids; scores (frames, vocabulary)."""
-    table = scores.numpy()
-    spans = align(table, line.ids, blank)
-    if spans is None:
-        return LineReading(line, [math.exp(p) for p in line.logprobs], None, len(table), drafted)
-    spelled = [
-        float(table[first : last + 1, token].max())
-        for token, (first, last) in zip(line.ids, spans, strict=True)
-    ]
-    joint = [math.exp((a + b) / 2) for a, b in zip(line.logprobs, spelled, strict=True)]
-    return LineReading(line, joint, spans, len(table), drafted)
+def _aligned(line: Generation, places: list[Place] | None, frames: int, *, drafted: bool) -> LineReading:
+    """The line with the place and the joint probability of each of its ids."""
+    if places is None:
+        return LineReading(line, [math.exp(p) for p in line.logprobs], None, frames, drafted)
+    joint = [math.exp((a + b) / 2) for a, (_, _, b) in zip(line.logprobs, places, strict=True)]
+    return LineReading(line, joint, [place[:2] for place in places], frames, drafted)

@@ -23,17 +23,15 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from vary.engine.native import VERSION, Matrix, check, load_library
-from vary.errors import NativeError, did_you_mean
+from vary.engine.precisions import Precision, precision
+from vary.errors import NativeError
 
 __all__ = [
-    "PRECISIONS",
     "MatrixPlan",
     "PackedModel",
-    "Precision",
     "TextShape",
     "matrix_of",
     "pack_matrix",
-    "precision",
     "unpack_matrix",
     "write_packed",
 ]
@@ -41,52 +39,10 @@ __all__ = [
 BLOCK_ROWS = 16
 ALIGNMENT = 64
 KINDS = {"float32": 0, "bfloat16": 1, "int8": 2, "int4": 3}
-GROUPS = (32, 64, 128)
 TRIES = {"int4": 5, "int8": 1}
 """Scales that are tried on either side of the plain one, four hundredths apart."""
 
 Bytes = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class Precision:
-    """How matrices are stored.
-
-    Attributes:
-        kind: of the layers' matrices and the head: `float32`, `bfloat16`, `int8` or `int4`.
-        group: columns of a row that share a scale: 32, 64 or 128; 0 for floats.
-    """
-
-    kind: str
-    group: int = 0
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}-g{self.group}" if self.group else self.kind
-
-
-PRECISIONS = {
-    "int4": Precision("int4", 32),
-    **{f"int4-g{group}": Precision("int4", group) for group in GROUPS},
-    "int8": Precision("int8", 64),
-    **{f"int8-g{group}": Precision("int8", group) for group in GROUPS},
-    "bfloat16": Precision("bfloat16"),
-    "float32": Precision("float32"),
-}
-
-
-def precision(name: str) -> Precision:
-    """The precision of a name.
-
-    Raises:
-        NativeError: for an unknown one.
-    """
-    if name not in PRECISIONS:
-        known = ", ".join(PRECISIONS)
-        raise NativeError(
-            f"unknown precision '{name}'; expected one of {known}{did_you_mean(name, PRECISIONS)}"
-        )
-    return PRECISIONS[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,8 +342,8 @@ def _check_metadata(file: Path, metadata: Mapping[str, str], source: str | None)
         raise NativeError(f"{file}: no packed decoder; expected a file that vary packed")
     if metadata.get("version") != str(VERSION):
         raise NativeError(
-            f"{file}: packed for version {metadata.get('version')} of the kernels, expected {VERSION}; delete "
-            "it to have it packed again"
+            f"{file}: packed for version {metadata.get('version')} of the kernels, expected {VERSION}; "
+            "delete it to have it packed again"
         )
     if source is not None and metadata.get("source") != source:
         raise NativeError(f"{file}: packed from other weights; delete it to have it packed again")

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
     NoRepeatNGramLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
 )
 
 from vary.errors import VaryError
@@ -99,6 +103,23 @@ class Sampling:
         if self.no_repeat_ngram_size:
             chosen.append(NoRepeatNGramLogitsProcessor(self.no_repeat_ngram_size))
         return LogitsProcessorList(chosen)
+
+    def warpers(self) -> LogitsProcessorList:
+        """What the library does, in this order, to the scores that tokens are drawn by."""
+        chosen: list[LogitsProcessor] = []
+        if self.temperature not in (0, 1):
+            chosen.append(TemperatureLogitsWarper(max(float(self.temperature), SMALLEST_TEMPERATURE)))
+        if self.temperature and self.top_k:
+            chosen.append(TopKLogitsWarper(self.top_k))
+        if self.temperature and self.top_p < 1:
+            chosen.append(TopPLogitsWarper(self.top_p))
+        return LogitsProcessorList(chosen)
+
+    def generator(self, device: torch.device) -> torch.Generator | None:
+        """Draws of its own for one answer, begun at the seed; None for torch's global ones."""
+        if self.seed is None or self.temperature == 0:
+            return None
+        return torch.Generator(device).manual_seed(self.seed)
 
 
 class LogProbRecorder(LogitsProcessor):

@@ -79,6 +79,8 @@ class PageImage:
     """Whether the stored page was flipped left to right before it was turned."""
     notes: tuple[str, ...] = ()
     """What was odd about the file although the page could be read."""
+    text: str = ""
+    """The page's own text layer, where it was asked for and there is one."""
 
     @property
     def width(self) -> int:

@@ -67,10 +67,12 @@ def open_pages(
     dpi: float = DEFAULT_DPI,
     limits: InputLimits = DEFAULT_LIMITS,
     password: str | None = None,
+    text: bool = False,
 ) -> Generator[PageImage | PageFailure, None, None]:
     """The pages of ``source``, lazily, in the order of the file.
 
-    ``pages`` selects some (``1-3,5,8-``); ``dpi`` and ``password`` concern PDF files only.  A page that
+    ``pages`` selects some (``1-3,5,8-``); ``dpi`` and ``password`` concern PDF files only, and so
+    does ``text``: their pages come with their text layer.  A page that
     cannot be read in a file of several pages comes as a PageFailure and the others follow.  The file is
     closed when the generator ends or is closed.
 
@@ -80,7 +82,7 @@ def open_pages(
     selection = pages if isinstance(pages, PageSelection) else parse_page_range(pages)
     if not (math.isfinite(dpi) and dpi > 0):
         raise InputError(f"dpi {dpi!r} cannot be painted at; give a positive number such as {DEFAULT_DPI:g}")
-    return _pages(source, selection, dpi, limits, password)
+    return _pages(source, selection, dpi, limits, password, text)
 
 
 def open_page(
@@ -133,9 +135,14 @@ def source_name(source: Source) -> str:
 
 
 def _pages(
-    source: Source, selection: PageSelection, dpi: float, limits: InputLimits, password: str | None
+    source: Source,
+    selection: PageSelection,
+    dpi: float,
+    limits: InputLimits,
+    password: str | None,
+    text: bool,
 ) -> Generator[PageImage | PageFailure, None, None]:
-    with closing(_open(source, dpi, limits, password)) as file:
+    with closing(_open(source, dpi, limits, password, text)) as file:
         name = source_name(source)
         indices = selection.indices(file.count, name)
         limits.check_pages(len(indices), name)
@@ -152,7 +159,9 @@ def _read_or_fail(file: _PageFile, index: int, name: str) -> PageImage | PageFai
         return PageFailure(name, index, str(error))
 
 
-def _open(source: Source, dpi: float, limits: InputLimits, password: str | None) -> _PageFile:
+def _open(
+    source: Source, dpi: float, limits: InputLimits, password: str | None, text: bool = False
+) -> _PageFile:
     name = source_name(source)
     if isinstance(source, Image.Image):
         return MemoryFile(source, name, limits)
@@ -173,7 +182,7 @@ def _open(source: Source, dpi: float, limits: InputLimits, password: str | None)
         stream.seek(0)
         kind = _kind(head, name)
         if kind == FileType.PDF:
-            return PdfFile(stream, name, limits, dpi=dpi, password=password)
+            return PdfFile(stream, name, limits, dpi=dpi, password=password, text=text)
         return RasterFile(stream, kind, name, limits)
     except BaseException:
         stream.close()

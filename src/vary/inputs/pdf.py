@@ -8,10 +8,12 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from vary.errors import InputError, LimitError
 from vary.inputs.page_image import InputLimits, PageImage
+from vary.inputs.pdf_text import page_text
 
 if TYPE_CHECKING:
     import pypdfium2
@@ -29,13 +31,23 @@ class PdfFile:
     """An open PDF file."""
 
     def __init__(
-        self, stream: BinaryIO, name: str, limits: InputLimits, *, dpi: float, password: str | None
+        self,
+        stream: BinaryIO,
+        name: str,
+        limits: InputLimits,
+        *,
+        dpi: float,
+        password: str | None,
+        text: bool = False,
     ) -> None:
         """Read the page tree.  Takes over ``stream`` and closes it in ``close``.
+
+        With ``text`` pages come with their text layer.
 
         Raises InputError for a file that is protected, broken or without pages.
         """
         self._stream, self._name, self._limits, self._dpi = stream, name, limits, dpi
+        self._text = text
         self._notes: list[str] = []
         self._cut_off = not _has_end_mark(stream)
         if self._cut_off:
@@ -62,7 +74,8 @@ class PdfFile:
         InputError names the file and the page; LimitError comes before anything is painted.
         """
         with self.loaded(index) as page:
-            return self.paint(page, index)
+            painted = self.paint(page, index)
+            return replace(painted, text=page_text(page)) if self._text else painted
 
     @contextmanager
     def loaded(self, index: int) -> Iterator[pypdfium2.PdfPage]:

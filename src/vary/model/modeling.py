@@ -186,7 +186,8 @@ class VaryModel(VaryPreTrainedModel):
         check_slots(int(mask.sum()), len(image))
         return embeddings.masked_scatter(mask[..., None], image.to(embeddings.device, embeddings.dtype))
 
-    def _check_no_placeholders(self, input_ids: Tensor) -> None:
+    def check_no_placeholders(self, input_ids: Tensor) -> None:
+        """Raises ValueError if a prompt without images has slots for them."""
         if slots := int((input_ids == self.config.image_token_id).sum()):
             raise ValueError(
                 f"the prompt has {slots} image placeholders, but no image was given; pass the processor's "
@@ -220,7 +221,7 @@ class VaryModel(VaryPreTrainedModel):
             features = self.get_image_features(pixel_values, pixel_values_clip, pixel_widths)
         if input_ids is not None:
             if features is None and (past_key_values is None or past_key_values.get_seq_length() == 0):
-                self._check_no_placeholders(input_ids)
+                self.check_no_placeholders(input_ids)
             inputs_embeds = self.embed(input_ids, features)
         elif features is not None:
             raise ValueError("images need input_ids, which say where they belong; inputs_embeds do not")

@@ -49,7 +49,11 @@ class _Elsewhere(nn.Module):
 
 
 def vision_model(
-    config: VaryConfig, weights: Mapping[str, Tensor], embed: Embed, dtype: torch.dtype
+    config: VaryConfig,
+    weights: Mapping[str, Tensor],
+    embed: Embed,
+    dtype: torch.dtype,
+    head: Tensor | None = None,
 ) -> VaryForConditionalGeneration:
     """The whole class with its vision parts and projector alone.
 
@@ -58,6 +62,7 @@ def vision_model(
         weights: every parameter but those of `TEXT_PREFIXES`, by its name in the whole model.
         embed: ids (...,) to embeddings (..., hidden).
         dtype: of the parts.
+        head: (vocabulary, hidden), of a model whose CTC branch shares it.
 
     Raises:
         CheckpointError: if weights are missing, unknown or of another shape.
@@ -65,7 +70,10 @@ def vision_model(
     with torch.device("meta"):
         model = VaryForConditionalGeneration(config)
     model.model.language_model = _Elsewhere(embed)
-    model.set_submodule("lm_head", _Elsewhere())
+    if head is None:
+        model.set_submodule("lm_head", _Elsewhere())
+    else:
+        weights = {**weights, "lm_head.weight": head}
     state = {
         name: tensor.to(dtype) if tensor.dtype.is_floating_point else tensor
         for name, tensor in weights.items()

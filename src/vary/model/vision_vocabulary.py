@@ -6,7 +6,7 @@ and convolutions that merge neighbouring patches.  Parameter names follow the au
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from os import PathLike
 
@@ -24,36 +24,79 @@ __all__ = ["VisionVocabulary"]
 
 # Added to the score of a padded column: exp(-1e4) is zero in every float type, and 1e4 fits into all of them.
 MASKED_SCORE = -1.0e4
+# Biases that are written out at once: 64 MiB in float32, one head of a page of 4,096 patches.
+MOST_BIASES = 2**24
 
 
-def relative_positions(table: Tensor, size: int, *, resize: bool) -> Tensor:
-    """Embeddings of all relative positions along one axis: (2L - 1, d) to (size, size, d), [query, key].
+def table_for(table: Tensor, size: int, *, resize: bool) -> Tensor:
+    """Embeddings of relative positions 1 - size to size - 1 along one axis: (2L - 1, d) to (2 size - 1, d).
 
     With `resize` the table is stretched linearly to the axis, as ViTDet does; else the middle of it is cut
     out, so that a distance keeps its embedding whatever the image's width.
     """
-    if len(table) != 2 * size - 1:
-        if resize:
-            table = F.interpolate(table.T[None], size=2 * size - 1, mode="linear")[0].T
-        else:
-            middle = len(table) // 2
-            if size > middle + 1:
-                raise ValueError(
-                    f"an image of {size} patches is too wide; the network was built for {middle + 1}"
-                )
-            table = table[middle - size + 1 : middle + size]
+    if len(table) == 2 * size - 1:
+        return table
+    if resize:
+        return F.interpolate(table.T[None], size=2 * size - 1, mode="linear")[0].T
+    middle = len(table) // 2
+    if size > middle + 1:
+        raise ValueError(f"an image of {size} patches is too wide; the network was built for {middle + 1}")
+    return table[middle - size + 1 : middle + size]
+
+
+def relative_positions(table: Tensor, size: int, *, resize: bool) -> Tensor:
+    """Embeddings of all pairs of positions along one axis: (2L - 1, d) to (size, size, d), [query, key]."""
+    table = table_for(table, size, resize=resize)
     position = torch.arange(size, device=table.device)
     return table[position[:, None] - position[None, :] + size - 1]
+
+
+def folded_attention(
+    query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_column: Tensor, *, fused: bool
+) -> Tensor:
+    """Attention with scores q.k + by_row[q, row(k)] + by_column[q, column(k)], by one product.
+
+    The biases depend on the key only through its row and column, so they are folded into it, exactly:
+    q' = [q, by_row, by_column], k' = [k, onehot(row), onehot(column)].  Then any fused attention kernel
+    computes it and no (N, N) bias exists.  Not `fused` it is written out: on a CPU that trains several times
+    faster on small grids.
+
+    Args:
+        query, key, value: (B, heads, N, d); the queries are scaled.
+        by_row, by_column: (B, heads, N, h) and (B, heads, N, w), where N = h w.
+        fused: whether by a fused kernel.
+    """
+    rows, columns, width = by_row.shape[-1], by_column.shape[-1], value.shape[-1]
+    row_of = torch.eye(rows, dtype=key.dtype, device=key.device).repeat_interleave(columns, 0)
+    column_of = torch.eye(columns, dtype=key.dtype, device=key.device).repeat(rows, 1)
+    position = torch.cat([row_of, column_of], dim=-1).expand(*key.shape[:2], -1, -1)
+    query, key = torch.cat([query, by_row, by_column], dim=-1), torch.cat([key, position], dim=-1)
+    if not fused:
+        return (query @ key.transpose(-2, -1)).softmax(-1, dtype=torch.float32).to(value.dtype) @ value
+    # The CPU's flash kernel wants a value as wide as the query, else it silently takes the slow path.
+    value = F.pad(value, (0, query.shape[-1] - width))
+    return F.scaled_dot_product_attention(query, key, value, scale=1.0)[..., :width]
+
+
+def biased_attention(query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+    """The same as `folded_attention`, the biases written out for a few heads at a time.
+
+    For a CPU that only reads: the folded product has up to three times the arithmetic.
+    """
+    parts = [part.flatten(0, 1) for part in (query, key, value, by_row, by_column)]
+    at_once = max(1, MOST_BIASES // query.shape[2] ** 2)
+    mixed = []
+    for q, k, v, rows, columns in zip(*(part.split(at_once) for part in parts), strict=True):
+        bias = (rows[..., :, None] + columns[..., None, :]).flatten(2)  # (some heads, N, N)
+        mixed.append(F.scaled_dot_product_attention(q[None], k[None], v[None], bias[None], scale=1.0)[0])
+    return torch.cat(mixed).unflatten(0, query.shape[:2])
 
 
 class RelativeAttention(nn.Module):
     """Self-attention over an (h, w) grid with decomposed relative position biases.
 
-    score(q, k) = scale * q.k + q.R_h[row(q), row(k)] + q.R_w[column(q), column(k)].  The two biases depend on
-    the key only through its row and column, so they are folded into the product, exactly:
-    q' = [scale * q, q.R_h, q.R_w], k' = [k, onehot(row), onehot(column)].
-    Then any fused attention kernel computes it and no (N, N) bias exists.  With the attention implementation
-    `eager` the product is written out: on a CPU that trains several times faster on small grids.
+    score(q, k) = scale * q.k + q.R_h[row(q), row(k)] + q.R_w[column(q), column(k)].  With the attention
+    implementation `eager` its training is written out.
     """
 
     def __init__(self, config: VisionVocabularyConfig, grid: tuple[int, int], *, resize: bool) -> None:
@@ -73,27 +116,19 @@ class RelativeAttention(nn.Module):
         qkv = self.qkv(x).view(batch, rows * columns, 3, self.num_heads, self.head_dim)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, N, d)
         grid_query = query.unflatten(2, (rows, columns))
-        by_row = relative_positions(self.rel_pos_h, rows, resize=self.resize).to(query.dtype)
-        by_column = relative_positions(self.rel_pos_w, columns, resize=self.resize).to(query.dtype)
-        row_bias = torch.einsum("bnhwd,hkd->bnhwk", grid_query, by_row).flatten(2, 3)
-        column_bias = torch.einsum("bnhwd,wkd->bnhwk", grid_query, by_column).flatten(2, 3)
-
-        row_of = torch.eye(rows, dtype=key.dtype, device=key.device).repeat_interleave(columns, 0)
-        column_of = torch.eye(columns, dtype=key.dtype, device=key.device).repeat(rows, 1)
-        position = torch.cat([row_of, column_of], dim=-1).expand(batch, self.num_heads, -1, -1)
-        folded_query = [query * self.head_dim**-0.5, row_bias, column_bias]
-        folded_key = [key, position]
+        row_table = relative_positions(self.rel_pos_h, rows, resize=self.resize).to(query.dtype)
+        column_table = relative_positions(self.rel_pos_w, columns, resize=self.resize).to(query.dtype)
+        by_row = torch.einsum("bnhwd,hkd->bnhwk", grid_query, row_table).flatten(2, 3)
+        by_column = torch.einsum("bnhwd,wkd->bnhwk", grid_query, column_table).flatten(2, 3)
         if valid_columns is not None:
-            score = torch.where(valid_columns, 0.0, MASKED_SCORE).to(key.dtype).repeat(1, rows)  # (B, N)
-            folded_query.append(torch.ones_like(query[..., :1]))
-            folded_key.append(score[:, None, :, None].expand(-1, self.num_heads, -1, -1))
-        query, key = torch.cat(folded_query, dim=-1), torch.cat(folded_key, dim=-1)
-        if self.config._attn_implementation == "eager":
-            mixed = (query @ key.transpose(-2, -1)).softmax(-1, dtype=torch.float32).to(value.dtype) @ value
+            by_column = by_column + torch.where(valid_columns, 0.0, MASKED_SCORE).to(key.dtype)[:, None, None]
+
+        query = query * self.head_dim**-0.5
+        if x.device.type == "cpu" and not torch.is_grad_enabled():
+            mixed = biased_attention(query, key, value, by_row, by_column)
         else:
-            # The CPU's flash kernel wants a value as wide as the query, else it silently takes the slow path.
-            value = F.pad(value, (0, query.shape[-1] - self.head_dim))
-            mixed = F.scaled_dot_product_attention(query, key, value, scale=1.0)[..., : self.head_dim]
+            fused = self.config._attn_implementation != "eager"
+            mixed = folded_attention(query, key, value, by_row, by_column, fused=fused)
         return self.proj(mixed.transpose(1, 2).reshape(batch, rows, columns, channels))
 
 
@@ -173,6 +208,20 @@ class PatchEmbed(nn.Module):
         return self.proj(mask_columns(pixel_values, valid_pixels))
 
 
+def normalized(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
+    """norm(conv(x)); where nothing is learned, by one convolution with scaled weights."""
+    if norm.training or torch.is_grad_enabled():
+        normal: Tensor = norm(conv(x))
+        return normal
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    bias = norm.bias - norm.running_mean * scale
+    return F.conv2d(x, conv.weight * scale[:, None, None, None], bias, conv.stride, conv.padding)
+
+
 class ConvStem(nn.Module):
     """A stack of 3x3 convolutions of stride 2: characters reach the transformer as shapes, not as raw pixels.
 
@@ -193,7 +242,7 @@ class ConvStem(nn.Module):
         x, valid = mask_columns(pixel_values, valid_pixels), valid_pixels
         for conv, norm in zip(self.convs, self.norms, strict=True):
             valid = None if valid is None else valid[:, ::2]
-            x = mask_columns(F.relu(norm(conv(x))), valid)
+            x = mask_columns(F.relu(normalized(x, conv, norm)), valid)
         return self.proj(x)
 
 
@@ -271,6 +320,8 @@ class VisionVocabulary(PreTrainedModel):
         )
         self.ctc = CTCFrames(config) if config.ctc_frames else None
         self.gradient_checkpointing = False
+        # What computes the blocks in their place where no gradients are wanted; see vary.engine.vision.
+        self.block_runner: Callable[[Tensor, Tensor | None], Tensor] | None = None
         self.post_init()
 
     @classmethod
@@ -304,10 +355,17 @@ class VisionVocabulary(PreTrainedModel):
         x = self.patch_embed(pixel_values, valid_pixels).permute(0, 2, 3, 1)
         if self.pos_embed is not None:
             x = x + resize_positions(self.pos_embed, x.shape[1], x.shape[2]).to(x.dtype)
-        for block in self.blocks:
-            x = block(x, valid_columns)
+        x = self.run_blocks(x, valid_columns)
         x = self.neck[1](self.neck[0](x.permute(0, 3, 1, 2)))
         return self.neck[3](self.neck[2](mask_columns(x, valid_columns))), valid_columns
+
+    def run_blocks(self, x: Tensor, valid_columns: Tensor | None = None) -> Tensor:
+        """x (B, h, w, C), valid_columns (B, w) or None, through all blocks."""
+        if self.block_runner is not None and not torch.is_grad_enabled():
+            return self.block_runner(x, valid_columns)
+        for block in self.blocks:
+            x = block(x, valid_columns)
+        return x
 
     def merge_patches(self, features: Tensor, valid_columns: Tensor | None = None) -> Tensor:
         """The neck's features (B, C, h, w) to image tokens (B, N, output_channels), row by row."""

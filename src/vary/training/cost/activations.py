@@ -240,7 +240,7 @@ def _vision_layer(vision: VisionVocabularyConfig, numbers: Arithmetic, window: i
     windows = -(-rows // down) * -(-columns // across)
     seen = windows * down * across
     head_width, inner = width // heads, int(width * vision.mlp_ratio)
-    folded = head_width + down + across + (1 if vision.variable_width and not window else 0)
+    folded = head_width + down + across
     norms = 2 * patches * (numbers.normed * width + 8)  # the states, mean and deviation
     attention = 2.0 * folded * heads  # query and key with relative positions
     if written_out(vision):

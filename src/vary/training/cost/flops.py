@@ -285,7 +285,7 @@ def _vision_layer(
     seen = windows * down * across
     head_width = width // heads
     # The relative positions are folded into query and key, see `RelativeAttention`.
-    folded = head_width + down + across + (1 if vision.variable_width and not window else 0)
+    folded = head_width + down + across
     eager = written_out(vision)
     inner = int(width * vision.mlp_ratio)
     ops = [

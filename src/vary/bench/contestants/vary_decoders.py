@@ -1,0 +1,56 @@
+"""Which of vary's decoders stands for a precision, and how it is built out of a benchmark's weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vary.bench.contestants.protocol import DTYPES, Order
+from vary.bench.shapes import decoder_only
+from vary.bench.weights import HEAD, LANGUAGE, build_model
+from vary.engine.decoders.interface import Decoder
+from vary.engine.decoders.library import LibraryDecoder
+from vary.engine.decoders.native import NativeDecoder
+from vary.engine.native import load_library
+from vary.engine.packing import PackedModel, TextShape, write_packed
+from vary.engine.precisions import precision
+from vary.errors import NativeError
+from vary.model.configuration import VaryConfig
+
+__all__ = ["build_decoder", "native_absence"]
+
+
+def build_decoder(order: Order) -> Decoder:
+    """The decoder of a precision with these weights: float types by torch's modules, integers by our kernels.
+
+    Raises:
+        NativeError: if the native kernels are wanted and not there.
+    """
+    if order.precision not in DTYPES:
+        return _native(order)
+    model = build_model(decoder_only(order.config), order.weights, DTYPES[order.precision])
+    return LibraryDecoder(model.to(order.device))
+
+
+def native_absence(config: VaryConfig, device: str) -> str:
+    """Why the native kernels cannot be measured; empty where they can."""
+    if device != "cpu":
+        return f"the native kernels run on CPUs, not on {device}"
+    try:
+        load_library()
+        TextShape.of(config.text_config)
+    except NativeError as error:
+        return str(error)
+    return ""
+
+
+def _native(order: Order) -> NativeDecoder:
+    """Packs the weights into a file and maps it; the embedding stays in bfloat16, as checkpoints have it."""
+
+    def weight(name: str) -> Tensor:
+        tensor = order.weights.tensor(name if name == HEAD else LANGUAGE + name)
+        return tensor.to(torch.bfloat16) if name.startswith("embed_tokens") else tensor
+
+    file = order.folder / f"vary-{order.precision}.safetensors"
+    write_packed(file, order.config.text_config, weight, precision(order.precision), "benchmark")
+    return NativeDecoder(PackedModel.open(file), threads=order.threads)

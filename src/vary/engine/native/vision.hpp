@@ -1,0 +1,70 @@
+// The transformer blocks of the vision vocabulary network: windowed and global attention with decomposed relative
+// positions, and a two-layer perceptron.  Compiled once for every kind of processor that has fast products.
+//
+// What they compute of an image depends neither on the other images of a batch nor on the number of threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "threads.hpp"
+
+namespace vary {
+namespace vision {
+
+// How products are computed.  Integers have a scale for each output of a matrix and one for each row that is
+// multiplied with it, found as the row is there; attention is computed in floats always.
+enum class Precision : int32_t { kFloat32 = 0, kInt16 = 1, kInt8 = 2 };
+
+struct Shape {
+  Precision precision;
+  int32_t hidden, inner, heads;
+  float epsilon;
+};
+
+// y = x W^T + bias, packed by `pack`.
+struct Matrix {
+  int32_t outputs, inputs;
+  const uint8_t* packed;
+  const float* bias;
+};
+
+struct Norm {
+  const float *weight, *bias;
+};
+
+struct Block {
+  int32_t window;                  // 0: attention over the whole grid
+  int32_t table_rows, table_columns;  // lengths of the tables: 2 L - 1 for an axis of L positions
+  Norm norm1;
+  Matrix qkv, out;
+  const float *row_table, *column_table;  // (2 L - 1, head_dim), the largest distance first
+  Norm norm2;
+  Matrix expand, contract;
+};
+
+// `images` grids of (rows, columns) tokens.  Of each image the first `valid_columns` columns are its own (null: all);
+// attention over the whole grid sees no others, and their tokens come out as anything.
+struct Grid {
+  int32_t images, rows, columns;
+  const int32_t* valid_columns;
+  int64_t tokens() const { return static_cast<int64_t>(images) * rows * columns; }
+};
+
+struct Kernels {
+  const char* name;
+  // Whether this shape is computed by these kernels.
+  bool (*takes)(const Shape& shape);
+  size_t (*packed_bytes)(Precision precision, int outputs, int inputs);
+  void (*pack)(Precision precision, int outputs, int inputs, const float* weights, uint8_t* packed);
+  // tokens (images, rows, columns, hidden) through all blocks, in place.
+  void (*run)(const Shape& shape, const Block* blocks, int count, const Grid& grid, float* tokens, Threads& threads);
+};
+
+// Null where this processor, or this build, has none.
+const Kernels* avx2_kernels();
+
+inline const Kernels* best_kernels() { return avx2_kernels(); }
+
+}  // namespace vision
+}  // namespace vary

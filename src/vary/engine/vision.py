@@ -1,0 +1,222 @@
+"""The vision vocabulary network on a CPU: its transformer blocks by native kernels, in three precisions."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, cast, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vary.engine.native import check, load_library
+from vary.errors import NativeError
+from vary.model.vision_vocabulary import Block, VisionVocabulary, table_for
+
+__all__ = ["NativeBlocks", "VisionPrecision", "use_native_blocks"]
+
+VisionPrecision = Literal["float32", "int16", "int8"]
+"""How products are computed: as PyTorch does, up to the order of additions; with about 12 bits; with 7 and 8.
+
+A matrix has a scale for each output, and its input one for each token, found as the token is there.
+Attention is in float32 for the first, in int16 for the others; norms, GELU and softmax are in float32 always.
+"""
+PRECISIONS: tuple[VisionPrecision, ...] = get_args(VisionPrecision)
+PANEL = 16
+"""Outputs that lie side by side in packed matrices and tables; `vision_products.inl` has it as kPanel."""
+
+
+class _Structure(ctypes.Structure):
+    """A structure of vision.hpp."""
+
+
+def _numbers(*names: str) -> list[tuple[str, Any]]:
+    return [(name, ctypes.c_int32) for name in names]
+
+
+def _pointers(*names: str) -> list[tuple[str, Any]]:
+    return [(name, ctypes.c_void_p) for name in names]
+
+
+class _Shape(_Structure):
+    _fields_ = (*_numbers("precision", "hidden", "inner", "heads"), ("epsilon", ctypes.c_float))
+
+
+class _Matrix(_Structure):
+    _fields_ = (*_numbers("outputs", "inputs"), *_pointers("packed", "bias"))
+
+
+class _Norm(_Structure):
+    _fields_ = tuple(_pointers("weight", "bias"))
+
+
+class _Block(_Structure):
+    _fields_ = (
+        *_numbers("window", "table_rows", "table_columns"),
+        *(("norm1", _Norm), ("qkv", _Matrix), ("out", _Matrix)),
+        *_pointers("row_table", "column_table"),
+        *(("norm2", _Norm), ("expand", _Matrix), ("contract", _Matrix)),
+    )
+
+
+class _Grid(_Structure):
+    _fields_ = (*_numbers("images", "rows", "columns"), *_pointers("valid_columns"))
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """The library with the types of its functions for this network; NativeError if it is not there."""
+    library = load_library()
+    number, pointer = ctypes.c_int32, ctypes.c_void_p
+    library.vary_vision_kernels.restype = ctypes.c_char_p
+    library.vary_vision_kernels.argtypes = (pointer,)
+    library.vary_vision_packed_bytes.restype = ctypes.c_int64
+    library.vary_vision_packed_bytes.argtypes = (number, number, number)
+    library.vary_vision_pack.restype = None
+    library.vary_vision_pack.argtypes = (number, number, number, pointer, pointer)
+    library.vary_vision_run.restype = number
+    library.vary_vision_run.argtypes = (pointer, pointer, number, pointer, pointer, number)
+    return library
+
+
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    """A linear layer as the kernels take it."""
+
+    outputs: int
+    inputs: int
+    packed: Tensor
+    bias: Tensor
+
+    @classmethod
+    def of(cls, layer: nn.Linear, precision: int) -> _Linear:
+        outputs, inputs = layer.weight.shape
+        weight = _plain(layer.weight)
+        packed = torch.empty(
+            _library().vary_vision_packed_bytes(precision, outputs, inputs), dtype=torch.uint8
+        )
+        _library().vary_vision_pack(precision, outputs, inputs, weight.data_ptr(), packed.data_ptr())
+        bias = torch.zeros(outputs) if layer.bias is None else _plain(layer.bias)
+        return cls(outputs, inputs, packed, bias)
+
+    def matrix(self) -> _Matrix:
+        return _Matrix(self.outputs, self.inputs, self.packed.data_ptr(), self.bias.data_ptr())
+
+
+class NativeBlocks:
+    """Computes the blocks of a network in place of its modules, with the weights of the time of building.
+
+    Attributes:
+        name: which kernels and which precision, for people: "native int16 (AVX2)".
+        precision: how products are computed.
+        nbytes: of the packed weights.
+    """
+
+    def __init__(self, network: VisionVocabulary, precision: VisionPrecision = "float32") -> None:
+        """Packs the weights.
+
+        Raises:
+            NativeError: if the kernels are not there, do not run on this processor or not on this shape.
+        """
+        config = network.config
+        if precision not in PRECISIONS:
+            raise NativeError(f"the precision '{precision}' is not known; choose of {', '.join(PRECISIONS)}")
+        number = PRECISIONS.index(precision)
+        inner = int(config.hidden_size * config.mlp_ratio)
+        self._sizes = (number, config.hidden_size, inner, config.num_attention_heads, config.layer_norm_eps)
+        kernels: bytes | None = _library().vary_vision_kernels(ctypes.byref(_Shape(*self._sizes)))
+        if kernels is None or config.hidden_act != "gelu":
+            raise NativeError(
+                "the native kernels of the vision vocabulary network need a processor with AVX2, GELU, and "
+                f"widths and heads in multiples of {PANEL} channels; this network has {config.hidden_act}, "
+                f"{config.hidden_size} channels and {config.num_attention_heads} heads"
+            )
+        self.name = f"native {precision} ({kernels.decode()})"
+        self.precision = precision
+        self._blocks = [_PackedBlock(cast(Block, block), number) for block in network.blocks]
+        self.nbytes = sum(linear.packed.nbytes for block in self._blocks for linear in block.linears)
+
+    def __call__(self, x: Tensor, valid_columns: Tensor | None = None) -> Tensor:
+        """x (B, h, w, C) on a CPU, valid_columns (B, w) or None, to (B, h, w, C).
+
+        In columns that are not valid anything may stand.
+
+        Raises:
+            NativeError: if memory does not suffice.
+        """
+        images, rows, columns, _ = x.shape
+        # A copy: the kernels write over it.
+        tokens = torch.empty(x.shape, dtype=torch.float32).copy_(x)
+        own = None if valid_columns is None else valid_columns.sum(1, dtype=torch.int32)
+        tables = [block.tables(rows, columns) for block in self._blocks]
+        blocks = (_Block * len(tables))(
+            *(block.structure(*pair, rows, columns) for block, pair in zip(self._blocks, tables, strict=True))
+        )
+        grid = _Grid(images, rows, columns, None if own is None else own.data_ptr())
+        status = _library().vary_vision_run(
+            *(ctypes.byref(_Shape(*self._sizes)), blocks, len(tables), ctypes.byref(grid)),
+            *(tokens.data_ptr(), torch.get_num_threads()),
+        )
+        check(status, "compute the vision vocabulary network")
+        return tokens.to(x.dtype)
+
+
+class _PackedBlock:
+    """One block's weights as the kernels take them."""
+
+    def __init__(self, block: Block, precision: int) -> None:
+        attention, mlp = block.attn, block.mlp
+        self.window, self._resize = block.window, attention.resize
+        self.linears = [
+            _Linear.of(layer, precision) for layer in (attention.qkv, attention.proj, mlp.lin1, mlp.lin2)
+        ]
+        self._norms = [[_plain(norm.weight), _plain(norm.bias)] for norm in (block.norm1, block.norm2)]
+        self._row_table, self._column_table = _plain(attention.rel_pos_h), _plain(attention.rel_pos_w)
+
+    def tables(self, rows: int, columns: int) -> tuple[Tensor, Tensor]:
+        """Embeddings of relative positions for a grid, the largest distance first, in panels (n, d, 16)."""
+        return (
+            self._panels(self._row_table, self.window or rows),
+            self._panels(self._column_table, self.window or columns),
+        )
+
+    def _panels(self, table: Tensor, size: int) -> Tensor:
+        table = table_for(table, size, resize=self._resize).flip(0)
+        table = F.pad(table, (0, 0, 0, -len(table) % PANEL))
+        return table.unflatten(0, (-1, PANEL)).transpose(1, 2).contiguous()
+
+    def structure(self, row_table: Tensor, column_table: Tensor, rows: int, columns: int) -> _Block:
+        """What the kernels are given; everything in it has to outlive their run."""
+        qkv, out, expand, contract = (linear.matrix() for linear in self.linears)
+        norm1, norm2 = (_Norm(*(part.data_ptr() for part in norm)) for norm in self._norms)
+        return _Block(
+            *(self.window, 2 * (self.window or rows) - 1, 2 * (self.window or columns) - 1),
+            *(norm1, qkv, out),
+            *(row_table.data_ptr(), column_table.data_ptr()),
+            *(norm2, expand, contract),
+        )
+
+
+def _plain(parameter: Tensor) -> Tensor:
+    """A parameter as the kernels read it: float32, contiguous."""
+    return parameter.detach().to(torch.float32).contiguous()
+
+
+def use_native_blocks(network: VisionVocabulary, precision: VisionPrecision = "float32") -> str:
+    """Lets native kernels compute a network's blocks wherever no gradients are wanted.
+
+    Weights that change later do not reach them: this is for networks that only read.
+
+    Returns:
+        What computes now, for people: "native float32 (AVX2)".
+
+    Raises:
+        NativeError: if the network is not on a CPU, or as `NativeBlocks`.
+    """
+    if network.device.type != "cpu":
+        raise NativeError(f"the native kernels run on a CPU, and this network is on {network.device}")
+    blocks = NativeBlocks(network, precision)
+    network.block_runner = blocks
+    return blocks.name
