@@ -45,7 +45,7 @@ def test_packed_weights_read_the_page(plain: Reader) -> None:
 
 
 def test_beams_are_refused_with_packed_weights() -> None:
-    with pytest.raises(VaryError, match="native int4-g32 .* follows no beams"):
+    with pytest.raises(VaryError, match=r"native int4-g32 .* follows no beams"):
         Reader.load(quantize="int4").read(PAGE, num_beams=2)
 
 
