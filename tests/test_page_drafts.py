@@ -150,7 +150,8 @@ def vary_read(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_command(tiny_toy_folder: Path, pdf: Path, tmp_path: Path) -> None:
     model = ("--model", str(tiny_toy_folder), "--device", "cpu", "--max-new-tokens", "40", "--pages", "1")
     plain = vary_read(str(pdf), *model, "--draft", "off", "--verbose")
-    assert "three.pdf: read by tiny toy on cpu in float32, without a draft" in plain.stderr
+    manner = "read by tiny toy on cpu in float32; vision: PyTorch; decoder: PyTorch; no draft"
+    assert f"three.pdf: {manner}" in plain.stderr
     own = tmp_path / "own.txt"
     own.write_text(plain.stdout, encoding="utf-8")
     found = vary_read(str(pdf), *model, "--draft", str(own), "--verbose")

@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from PIL import Image
 
+from vary.bench import running
 from vary.bench.contestants import onnxruntime, openvino
 from vary.bench.contestants.llamacpp import LlamaCpp
 from vary.bench.contestants.protocol import peer_module
@@ -220,6 +221,33 @@ def test_who_dies_is_named_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch)
     result = turns(FakeWorker(1.0, 1.0, 1.0), FakeWorker(2.0, None), repeat=2)
     assert [found.label for found in result.measurements] == ["vary int4"]
     assert result.failures == [{"label": "onnxruntime int4", "reason": "decode: gone"}]
+
+
+def test_an_interrupted_run_gives_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(plan: Any, result: Result, said: Any) -> None:
+        result.measurements.append(measured(OURS, DECODE, 0.5))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "_measure", interrupted)
+    result = running.run_bench(BenchSettings(subject=SUBJECT, visions=[]))
+    assert result.interrupted
+    assert "interrupted: the rest was not measured" in as_text(result)
+    jsonschema.validate(json.loads(result.dumps()), json_schema())
+
+
+def test_a_group_that_is_interrupted_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Worker] = []
+
+    def ask(worker: Worker, *_: Any, **__: Any) -> dict[str, Any]:
+        started.append(worker)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Worker, "ask", ask)
+    stage, settings = Stage(("decoder",), [DECODE], 100), BenchSettings(subject=SUBJECT)
+    limits: Any = FakeWorker()
+    with pytest.raises(KeyboardInterrupt), Group(0, stage, [OURS], settings, limits, empty_result(), print):
+        pass
+    assert not started[0].alive
 
 
 def test_missing_peers_are_named_with_their_line(monkeypatch: pytest.MonkeyPatch) -> None:

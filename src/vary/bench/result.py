@@ -100,6 +100,7 @@ class Result:
     readings: list[Reading] = field(default_factory=list)
     missing: list[dict[str, str]] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
+    interrupted: bool = False
 
     def fail(self, label: str, reason: str) -> None:
         """Notes once what went wrong with somebody."""
@@ -135,6 +136,7 @@ class Result:
             "readings": [{**asdict(reading), "median": reading.median} for reading in self.readings],
             "missing": self.missing,
             "failures": self.failures,
+            "interrupted": self.interrupted,
         }
 
     def dumps(self) -> str:

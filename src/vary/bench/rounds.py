@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -89,6 +90,14 @@ class Group:
 
     def __enter__(self) -> Group:
         """Builds the contestants, one at a time; one that fails is named and left out."""
+        try:
+            self._build()
+        except BaseException:
+            self._stack.__exit__(*sys.exc_info())
+            raise
+        return self
+
+    def _build(self) -> None:
         for entrant in self.members:
             worker = self._stack.enter_context(Worker.running(entrant.label, self.settings.subject.threads))
             try:
@@ -100,7 +109,6 @@ class Group:
                 continue
             self._workers[entrant] = worker
             self._weights[entrant] = int(built["weight_bytes"] or 0)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -172,6 +180,7 @@ class Group:
             done = self._done(case, entrant)
             if best and done:
                 found.share, found.limit = done / found.median / best, limit
+            self.said(f"    {found.label}: {found.median:.4g} s")
             _file(self.result, found)
 
     def _done(self, case: Case, entrant: Entrant) -> float:

@@ -50,7 +50,7 @@ def run_bench(
     error_rate: ErrorRate | None = None,
     said: SAID = lambda _: None,
 ) -> Result:
-    """Measures everything that the settings ask for.
+    """Measures everything that the settings ask for; an interrupted run gives what was measured until then.
 
     Args:
         settings: what and whom.
@@ -74,17 +74,26 @@ def run_bench(
     result = _empty_result(plan, missing, sum(whole.values()))
     if not found:
         raise VaryError(f"nobody can be measured: {'; '.join(one.reason for one in missing)}")
-    with Worker.running("limits", settings.subject.threads) as limits:
-        limits.ask("limits", LIMIT_SECONDS, device=settings.subject.device, threads=settings.subject.threads)
+    try:
+        _measure(plan, result, said)
+        if "page" in settings.phases and "tesseract" in settings.against:
+            read_in_turns(settings, result, page, error_rate, said)
+    except KeyboardInterrupt:
+        result.interrupted = True
+    result.load_average.append(load_average())
+    return result
+
+
+def _measure(plan: _Plan, result: Result, said: SAID) -> None:
+    """Limits, then the phases of everyone who holds the model."""
+    subject = plan.settings.subject
+    with Worker.running("limits", subject.threads) as limits:
+        limits.ask("limits", LIMIT_SECONDS, device=subject.device, threads=subject.threads)
         _first_limits(limits, plan, result, said)
         for stage in _stages(plan):
             _run_stage(stage, plan, limits, result, said)
-    if "memory" in settings.phases:
-        measure_memory([one for one in plan.entrants if one.decoder], settings, result, said)
-    if "page" in settings.phases and "tesseract" in settings.against:
-        read_in_turns(settings, result, page, error_rate, said)
-    result.load_average.append(load_average())
-    return result
+    if "memory" in plan.settings.phases:
+        measure_memory([one for one in plan.entrants if one.decoder], plan.settings, result, said)
 
 
 def _empty_result(plan: _Plan, missing: Sequence[Missing], parameters: int) -> Result:

@@ -24,6 +24,7 @@ def as_text(result: Result) -> str:
         _readings(result),
         _list("in short", comparisons(result)),
         _list("not measured", [_absence(one) for one in result.missing]),
+        "interrupted: the rest was not measured" if result.interrupted else "",
         _list("failed", [f"{one['label']}: {one['reason']}" for one in result.failures]),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"

@@ -144,6 +144,8 @@ def run(args: argparse.Namespace) -> int:
         from vary.outputs.files import write_new_bytes
 
         console.note(f"wrote {write_new_bytes(args.plot, plot_result(result))}")
+    if result.interrupted:
+        return console.EXIT_INTERRUPTED
     return console.EXIT_FAILED if result.failures else console.EXIT_OK
 
 

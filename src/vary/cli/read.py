@@ -224,7 +224,7 @@ def _manner(document: Document) -> str:
     )
     use = settings.get("draft_use")
     if not use:
-        return f"{manner}, without a draft"
+        return f"{manner}; no draft"
     pages = ", ".join(f"{name} {count}" for name, count in use["pages"].items())
     return (
         f"{manner}; draft (pages: {pages}): {use['tokens']} tokens in {use['steps']} steps, "
