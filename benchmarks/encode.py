@@ -9,8 +9,6 @@ memory is that of a process of its own.
 from __future__ import annotations
 
 import argparse
-import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -122,14 +120,15 @@ def peak_above(name: str, images: int) -> None:
     """Prints how far memory rises above what it is with the weights loaded, in MiB; for a fresh process."""
     encode = encoders([name])[name]
     pixels = torch.randn(images, 3, 1024, 1024)
-    before = resident_bytes()
+    before = resident("VmRSS")
     encode(pixels)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 2**20)
+    print(resident("VmHWM") - before)
 
 
-def resident_bytes() -> int:
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def resident(name: str) -> float:
+    """Of this process, in MiB: `VmRSS` now, `VmHWM` at most.  (What `resource` knows began in the parent.)"""
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith(name))
 
 
 def measured_peak(name: str, images: int) -> float:

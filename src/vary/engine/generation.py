@@ -223,7 +223,13 @@ def _run(
 ) -> list[Row]:
     suppressed = model.generation_config.suppress_tokens or ()
     answers = decode(
-        decoder, prompts, order.eos_ids, order.sampling, max_rows=len(prompts), suppressed=suppressed
+        decoder,
+        prompts,
+        order.eos_ids,
+        order.sampling,
+        max_rows=len(prompts),
+        suppressed=suppressed,
+        draft_cost=decoder.token_cost,
     )
     by_number = dict(answers)
     found = [by_number[number] for number in range(len(prompts))]

@@ -39,6 +39,7 @@ class Decoder(Protocol):
         context: how many tokens a sequence may hold; None where the model knows no end.
         exact: whether the scores of a token are the same bits however its sequence was cut into calls and
             whatever else was in them.
+        token_cost: of one more token in a step of one sequence, in steps: how dear a draft is to check.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Decoder(Protocol):
     hidden_size: int
     context: int | None
     exact: bool
+    token_cost: float
 
     def open(self) -> int:
         """Begins an empty sequence; its number."""

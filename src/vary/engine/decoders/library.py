@@ -12,6 +12,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
 
 from vary.engine.decoders.interface import Entry
+from vary.engine.drafts import TOKEN_COST
 from vary.errors import ContextError
 from vary.model.modeling import VaryForConditionalGeneration
 
@@ -46,6 +47,7 @@ class LibraryDecoder:
     """
 
     exact = False
+    token_cost = TOKEN_COST
 
     def __init__(self, model: VaryForConditionalGeneration) -> None:
         self._model = model

@@ -17,6 +17,11 @@ from vary.errors import ContextError, NativeError
 
 __all__ = ["NativeDecoder"]
 
+TOKEN_COSTS = {"AVX-512": 0.1}
+"""Of one more token in a step, by kernels: measured with AVX2, for which one token waits for memory and more
+than two for arithmetic; for AVX-512 as a prototype had it.
+"""
+
 
 class NativeDecoder:
     """A `Decoder` of the Qwen2 kind with packed weights; see `vary.engine.decoders.interface`.
@@ -43,6 +48,7 @@ class NativeDecoder:
         chosen = kernels_name(kernels)
         shape = model.shape
         self.name: str = f"native {model.precision.name} ({chosen})"
+        self.token_cost = TOKEN_COSTS.get(chosen, 0.3)
         self.vocabulary_size, self.hidden_size = shape.vocabulary, shape.hidden
         self.context: int | None = shape.context
         plans = shape.matrices(model.precision)
