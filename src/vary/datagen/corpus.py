@@ -8,7 +8,11 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vary.errors import DataError
 
@@ -28,6 +32,8 @@ _CONTROL = re.compile(
     r"[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff\ufffd]"
 )
 _HAN_SHARE = 0.2
+FEWEST_PARAGRAPHS = 8
+"""In how many paragraphs a character is found that is worth looking for: others are slips, or names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,23 @@ class Corpus:
     """All paragraphs of some files, by language, in the order of the files."""
 
     paragraphs: dict[str, tuple[Paragraph, ...]]
+
+    @cached_property
+    def places(self) -> dict[str, dict[str, NDArray[np.int32]]]:
+        """By language and visible character, in the order of the characters, the numbers of the paragraphs
+        that have it, where those are `FEWEST_PARAGRAPHS` or more."""
+        found: dict[str, dict[str, NDArray[np.int32]]] = {}
+        for language, paragraphs in self.paragraphs.items():
+            lists: dict[str, list[int]] = {}
+            for number, paragraph in enumerate(paragraphs):
+                for character in set(paragraph.text):
+                    lists.setdefault(character, []).append(number)
+            found[language] = {
+                character: np.array(lists[character], np.int32)
+                for character in sorted(lists)
+                if character != " " and len(lists[character]) >= FEWEST_PARAGRAPHS
+            }
+        return found
 
     @classmethod
     def load(cls, files: Iterable[str | Path], languages: Iterable[str] = ("en",)) -> Corpus:

@@ -1,7 +1,8 @@
 """What is written on a page: running text, and made-up strings so that no character stays rare.
 
 A `Writer` yields paragraphs for one page.  About four in five are corpus text; the rest are random words,
-numbers, dates, prices, identifiers, addresses, capitals, accented words and strings of punctuation.
+numbers, dates, prices, identifiers, addresses, capitals, accented words and strings of punctuation.  Corpus
+text can be taken for a rare character in it, so that all of them come up.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -43,6 +45,8 @@ _ENDINGS = (
 )
 _PAIRS = ("()", "[]", "{}", "<>", "“”", "‘’", '""', "''", "«»", "**", "``", "__", "||")
 _AFTER = (".", ",", ";", ":", "!", "?", "...", "…", " –", " —", "::", "", "", " -", " &", " /", " +")
+_RARE_STRINGS = 0.25
+"""Of the paragraphs for rare characters, the share that are strings of such characters and no sentences."""
 _UNITS = ("kg", "cm", "mm", "km/h", "°C", "MB", "m²", "ml", "px", "x", "th")
 
 
@@ -59,6 +63,10 @@ class Writer:
     language: str
     rng: np.random.Generator
     made_up_share: float = 0.2
+    rare_share: float = 0.0
+    """Share of the paragraphs that are taken for one of their characters, each as often as any other."""
+    paints: Callable[[str], bool] = field(default=lambda _: True)
+    """Whether the page's font has a character: others are not looked for."""
 
     def __post_init__(self) -> None:
         self._curly = self.rng.random() < 0.3
@@ -76,6 +84,8 @@ class Writer:
 
     def paragraph(self, length: int) -> Paragraph:
         """A paragraph; made-up ones have about `length` characters, those of the corpus their own length."""
+        if self.rare_share and self.rng.random() < self.rare_share:
+            return self._rare_paragraph(length)
         if self.rng.random() >= self.made_up_share:
             paragraph = self._pool[self._number(0, len(self._pool))]
             if _RULE.search(paragraph.text) and self.rng.random() < 0.8:
@@ -89,6 +99,41 @@ class Writer:
             kind = self._kinds[int(self.rng.choice(len(self._kinds), p=weights / weights.sum()))][1]
             text = self._fill(length, kind)
         return Paragraph(unicodedata.normalize("NFC", text), "made-up", self.language)
+
+    def _rare_paragraph(self, length: int) -> Paragraph:
+        """A paragraph of the corpus, from shortly before a character that was drawn, or a string of such."""
+        places = self.corpus.places[self.language]
+        if self.rng.random() < _RARE_STRINGS:
+            text = self._fill(length, self._rare_string)
+            return Paragraph(unicodedata.normalize("NFC", text), "made-up", self.language)
+        character = self._rare_character()
+        if character is None:
+            return self._pool[self._number(0, len(self._pool))]
+        paragraph = self._pool[int(self.rng.choice(places[character]))]
+        start = max(0, paragraph.text.index(character) - self._number(0, 60))
+        if start and self.language != "zh":  # not within a word
+            start = paragraph.text.rfind(" ", 0, start) + 1
+        text = paragraph.text[start:].lstrip()
+        return Paragraph(curled(text) if self._curly else text, paragraph.source, paragraph.language)
+
+    def _rare_character(self) -> str | None:
+        """One of the corpus's characters, each as likely as any other, that the font has; None without."""
+        characters = self._characters
+        for _ in range(20 if characters else 0):
+            character = characters[self._number(0, len(characters))]
+            if self.paints(character):
+                return character
+        return None
+
+    @cached_property
+    def _characters(self) -> tuple[str, ...]:
+        return tuple(self.corpus.places[self.language])
+
+    def _rare_string(self) -> str:
+        drawn = (self._rare_character() for _ in range(self._number(2, 12)))
+        text = "".join(character for character in drawn if character)
+        mark = self.language == "zh" and self.rng.random() < 0.3
+        return (text + self._pick(_CHINESE_MARKS) if mark else text) or "1"
 
     def _fill(self, length: int, piece: Callable[[], str]) -> str:
         pieces: list[str] = []

@@ -19,7 +19,7 @@ from vary.training.checkpoints import Position, write_checkpoint
 from vary.training.data.batches import BadSample, Batch
 from vary.training.ema import WeightAverage
 from vary.training.logs import RunLog
-from vary.training.settings import RunSettings, learning_rate
+from vary.training.settings import Clock, RunSettings
 
 __all__ = ["Evaluate", "Losses", "Progress", "Stream", "Training", "train"]
 
@@ -62,6 +62,7 @@ class Training:
         scaler: the state of fp16's loss scaling to go on with.
         average: the moving average of the weights, or None.
         restore: called when the model is prepared: loads shares of a checkpoint, where each process has one.
+        clock: how far the run has come, where the stream asks it too; None: the loop has one of its own.
     """
 
     model: nn.Module
@@ -76,6 +77,7 @@ class Training:
     scaler: dict[str, Any] | None = None
     average: WeightAverage | None = None
     restore: Callable[[], None] | None = None
+    clock: Clock | None = None
 
 
 def train(
@@ -88,7 +90,7 @@ def train(
     evaluate: Evaluate | None = None,
     progress: Progress = lambda _: None,
 ) -> Position:
-    """Steps through the stream until `run.steps` are done.
+    """Steps through the stream until `run.steps` are done, or `settings.time_limit` is over.
 
     Writes the log and checkpoints into `folder`.  Returns the last position.
 
@@ -96,7 +98,9 @@ def train(
         TrainingError: on a loss or gradient that is not finite, on too many bad samples, on a stream that
             ends early, or if a checkpoint cannot be written.
     """
-    if position.step >= run.steps:  # a run that was finished is resumed
+    clock = run.clock or Clock(run.steps, 60 * settings.time_limit)
+    clock.seconds = position.seconds
+    if clock.over(position.step):  # a run that was finished is resumed
         return position
     prepared, optimizer = accelerator.prepare(run.model, run.optimizer)
     if run.scaler is not None and accelerator.scaler is not None:
@@ -111,7 +115,8 @@ def train(
         started, before, skipped = time.monotonic(), position.seconds, 0
         for batches, place in run.stream:
             step = place.step
-            rate = learning_rate(step - 1, run.steps, settings)
+            clock.seconds = _agreed(before + time.monotonic() - started, clock, accelerator)
+            rate = clock.learning_rate(step - 1, settings)
             _set_rate(optimizer, rate)
             counts = _counted(batches, accelerator)
             log.note_bad(batches, step)
@@ -124,15 +129,16 @@ def train(
             _check_finite(losses, norm, batches, step, skipped, scaled=accelerator.scaler is not None)
             if run.average is not None:
                 run.average.update(accelerator.unwrap_model(prepared), step)
-            position = replace(place, totals=totals, seconds=before + time.monotonic() - started)
-            last = step >= run.steps
+            clock.seconds = _agreed(before + time.monotonic() - started, clock, accelerator)
+            position = replace(place, totals=totals, seconds=clock.seconds)
+            last = clock.over(step)
             log.add(losses, counts, sum(map(run.cost, batches)) if run.cost else 0.0)
             judged = bool(evaluate and settings.evaluate_every) and (
                 last or step % settings.evaluate_every == 0
             )
             if last or judged or step % settings.log_every == 0:
                 figures = _judge(run, accelerator.unwrap_model(prepared), evaluate, step) if judged else {}
-                show(log.write(position, rate, float(norm), figures) | {"steps": run.steps})
+                show(log.write(position, rate, norm, figures) | {"steps": run.steps})
             if settings.save_every and (last or step % settings.save_every == 0):
                 _save(run, prepared, optimizer, accelerator, folder, position, settings.keep)
             if last:
@@ -140,6 +146,13 @@ def train(
     raise TrainingError(
         f"the data ended after step {position.step} of {run.steps}; give more, or fewer steps"
     )
+
+
+def _agreed(seconds: float, clock: Clock, accelerator: Accelerator) -> float:
+    """The time of the run; one that ends by it ends at the same step in every process."""
+    if not clock.limit or accelerator.num_processes == 1:
+        return seconds
+    return float(accelerator.reduce(torch.tensor(seconds, device=accelerator.device), "mean"))
 
 
 def _unseen(row: Mapping[str, Any]) -> None:
@@ -155,10 +168,14 @@ def _one_step(
     accelerator: Accelerator,
     settings: RunSettings,
     step: int,
-) -> tuple[dict[str, float], Tensor]:
-    """Forward, backward and a step of the optimizer; the step's losses over all processes, and the norm."""
-    sums = dict.fromkeys(run.names, 0.0)
-    norm = torch.zeros(())
+) -> tuple[dict[str, float], float]:
+    """Forward, backward and a step of the optimizer; the step's losses over all processes, and the norm.
+
+    The process waits for the device once, where it reads these; the optimizer's step is under way while the
+    next batch is fetched.
+    """
+    parts_of: dict[str, list[Tensor]] = {name: [] for name in run.names}
+    sums, norm = dict.fromkeys(run.names, 0.0), 0.0
     for batch in batches:
         with accelerator.accumulate(model):
             parts = run.losses(model, batch.to(accelerator.device), counts)
@@ -167,26 +184,46 @@ def _one_step(
             scale = accelerator.num_processes * accelerator.gradient_accumulation_steps
             accelerator.backward(total * scale)
             for name, part in parts.items():
-                sums[name] += float(part.detach())
+                parts_of[name].append(part.detach())
             if accelerator.sync_gradients:
                 found = accelerator.clip_grad_norm_(model.parameters(), settings.clip)
-                norm = torch.as_tensor(0.0 if found is None else found)
+                sums, norm = _read(parts_of, found)
                 # A step with a gradient that is not a number would spoil the weights: it is looked at first.
-                if accelerator.scaler is None and not math.isfinite(float(norm)):
+                if accelerator.scaler is None and not math.isfinite(norm):
                     break
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-    together = accelerator.reduce(torch.tensor(list(sums.values()), device=accelerator.device), "sum")
-    return dict(zip(sums, together.tolist(), strict=True)), norm
+    return _summed(sums, accelerator), norm
+
+
+def _read(
+    parts: Mapping[str, Sequence[Tensor]], norm: Tensor | float | None
+) -> tuple[dict[str, float], float]:
+    """The losses, added up over the batches, and the norm, in one transfer from the device."""
+    flat = [part for found in parts.values() for part in found]
+    reference = flat[0]
+    last = torch.as_tensor(0.0 if norm is None else norm, dtype=reference.dtype, device=reference.device)
+    *values, size = torch.stack([*flat, last.reshape(())]).tolist()
+    sums, begin = {}, 0
+    for name, found in parts.items():
+        sums[name] = sum(values[begin : begin + len(found)])
+        begin += len(found)
+    return sums, size
+
+
+def _summed(values: dict[str, Any], accelerator: Accelerator) -> dict[str, Any]:
+    """Numbers added over all processes; of a single one they stay off the device."""
+    alone = accelerator.num_processes == 1
+    numbers = torch.tensor(list(values.values()), device="cpu" if alone else accelerator.device)
+    together = numbers if alone else accelerator.reduce(numbers, "sum")
+    return dict(zip(values, together.tolist(), strict=True))
 
 
 def _counted(batches: Sequence[Batch], accelerator: Accelerator) -> dict[str, int]:
     """What a step holds, over all batches and processes."""
     names = sorted({name for batch in batches for name in batch.counts})
-    local = [sum(batch.counts[name] for batch in batches) for name in names]
-    local.append(sum(len(batch.bad) for batch in batches))
-    together = accelerator.reduce(torch.tensor(local, device=accelerator.device), "sum")
-    counts = dict(zip([*names, "bad"], together.tolist(), strict=True))
+    local = {name: sum(batch.counts[name] for batch in batches) for name in names}
+    counts = _summed(local | {"bad": sum(len(batch.bad) for batch in batches)}, accelerator)
     return counts | {"answer": max(1, counts["answer"]), "samples": max(1, counts["samples"])}
 
 
@@ -203,7 +240,7 @@ def _check_bad(totals: Mapping[str, int], share: float, newest: BadSample | None
 
 def _check_finite(
     losses: Mapping[str, float],
-    norm: Tensor,
+    norm: float,
     batches: Sequence[Batch],
     step: int,
     skipped: int,
@@ -216,11 +253,11 @@ def _check_finite(
     many in a row are an error.
     """
     finite = all(map(math.isfinite, losses.values()))
-    if finite and (math.isfinite(float(norm)) or (scaled and skipped < SCALER_PATIENCE)):
+    if finite and (math.isfinite(norm) or (scaled and skipped < SCALER_PATIENCE)):
         return
     parts = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
     raise TrainingError(
-        f"step {step}: the loss or its gradient is not finite ({parts}, gradient norm {float(norm):.4g}) at "
+        f"step {step}: the loss or its gradient is not finite ({parts}, gradient norm {norm:.4g}) at "
         f"{'; '.join(batch.name for batch in batches)}; resume from the last checkpoint with a lower rate, "
         "or look at that batch"
     )

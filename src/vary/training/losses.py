@@ -38,7 +38,8 @@ def line_losses(
 ) -> dict[str, Tensor]:
     """The decoder's loss and, where the network has one, the CTC branch's: scalars `decoder`, `ctc`.
 
-    With `batch.rows` both compare a character with these rows of the table alone.
+    With `batch.rows` both compare a character with these rows of the table alone.  Padding stands on the
+    right, where nothing that is learned looks, so the decoder needs no mask for it, which only costs time.
     """
     rows, labels, targets = batch.rows, batch.labels, batch.targets
     if rows is not None:  # what was an id is a place among the rows, which are sorted
@@ -47,7 +48,6 @@ def line_losses(
         blank = int(torch.searchsorted(rows, blank))
     output = model(
         input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
         pixel_values=batch.pixel_values,
         pixel_widths=batch.pixel_widths,
         labels=labels,

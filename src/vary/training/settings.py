@@ -8,7 +8,7 @@ from typing import Literal
 
 from vary.errors import TrainingError
 
-__all__ = ["MAY_CHANGE", "Parallel", "Precision", "RunSettings", "Schedule", "learning_rate"]
+__all__ = ["MAY_CHANGE", "Clock", "Parallel", "Precision", "RunSettings", "Schedule", "learning_rate"]
 
 Precision = Literal["no", "bf16", "fp16"]
 Schedule = Literal["cosine", "trapezoid", "constant"]
@@ -16,7 +16,7 @@ Parallel = Literal["ddp", "fsdp2", "zero2"]
 
 MAY_CHANGE = (
     *("steps", "workers", "log_every", "save_every", "keep", "evaluate_every", "compile", "tensorboard"),
-    *("max_bad_share", "sampled_rows", "keep_examples"),
+    *("time_limit", "max_bad_share", "sampled_rows", "keep_examples"),
 )
 """Settings that a resumed run may have otherwise than when it began.
 
@@ -31,6 +31,9 @@ class RunSettings:
 
     Attributes:
         steps: optimizer steps of the whole run; None: as many as the data and the epochs give.
+        time_limit: minutes after which the run ends if its steps have not ended it; 0: none.  Then the rate
+            and the curriculum follow the steps or the clock, whichever is further: give more steps than there
+            is time for, and the rate has fallen when the time is up.  A resumed run counts the time before.
         learning_rate: its peak.
         schedule: `cosine` falls from the peak to `final_fraction` of it; `trapezoid` stays at the peak and
             falls linearly in the last `decay_fraction` of the run; `constant` stays.
@@ -55,6 +58,7 @@ class RunSettings:
     """
 
     steps: int | None = None
+    time_limit: float = 0.0
     learning_rate: float = 5e-5
     schedule: Schedule = "cosine"
     warmup_fraction: float = 0.03
@@ -80,6 +84,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         _check(self.steps is None or self.steps >= 1, f"steps is {self.steps}, expected at least 1")
+        _check(self.time_limit >= 0, f"time_limit is {self.time_limit}, expected minutes, 0 for none")
         _check(self.micro_batch >= 1, f"micro_batch is {self.micro_batch}, expected at least 1")
         for name in ("warmup_fraction", "decay_fraction", "final_fraction", "max_bad_share"):
             value = getattr(self, name)
@@ -97,6 +102,42 @@ class RunSettings:
 def _check(fine: bool, message: str) -> None:
     if not fine:
         raise TrainingError(message)
+
+
+CLOCK_WARMUP = 100
+"""Steps over which the rate rises at least in a run by the clock: the first ones take long, and by their time
+the run would seem to have few."""
+
+
+@dataclass(slots=True)
+class Clock:
+    """How far a run has come: by its steps, or by its time where that is limited.
+
+    Attributes:
+        steps: of the whole run, at most.
+        limit: seconds of the whole run; 0: any number.
+        seconds: spent so far.
+    """
+
+    steps: int
+    limit: float = 0.0
+    seconds: float = 0.0
+
+    def share(self, step: int) -> float:
+        """The share of the run that is over when `step` steps are done, 0 to 1."""
+        by_time = self.seconds / self.limit if self.limit else 0.0
+        return min(1.0, max(step / self.steps, by_time))
+
+    def over(self, step: int) -> bool:
+        """Whether step `step` was the last one."""
+        return step >= self.steps or bool(self.limit and self.seconds >= self.limit)
+
+    def learning_rate(self, step: int, settings: RunSettings) -> float:
+        """The rate of the next step after `step` steps."""
+        if not self.limit or (share := self.share(step)) <= step / self.steps:
+            return learning_rate(step, self.steps, settings)
+        rate = learning_rate(step, max(step + 1, round(step / share)), settings)
+        return rate * min(1.0, (step + 1) / CLOCK_WARMUP)
 
 
 def learning_rate(step: int, steps: int, settings: RunSettings) -> float:

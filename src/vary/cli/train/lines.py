@@ -61,6 +61,13 @@ def add_parser(recipes: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="share of painted pages that Typst sets (default: 0)",
     )
     add(
+        "--rare-share",
+        type=console.share,
+        default=0.0,
+        metavar="N",
+        help="share of painted paragraphs that are chosen for a rare character (default: 0)",
+    )
+    add(
         "--stages",
         type=_stages,
         metavar="UNTIL:CHARS,...",
@@ -132,6 +139,7 @@ def make_recipe(args: argparse.Namespace) -> LinesRecipe:
     for option, given in {
         "--language-weights": args.language_weights is not None,
         "--typeset-share": bool(args.typeset_share),
+        "--rare-share": bool(args.rare_share),
     }.items():
         if args.shards and given:
             raise console.UsageError(f"{option} is for --paint; shards hold what they hold")
@@ -149,6 +157,7 @@ def make_recipe(args: argparse.Namespace) -> LinesRecipe:
             languages=languages,
             language_weights=weights,
             typeset_share=args.typeset_share,
+            rare_share=args.rare_share,
             seed=recipe.settings.seed,
             exclude_fonts=VALIDATION_FAMILIES,
         )

@@ -28,6 +28,7 @@ __all__ = [
 
 NUMBERS: tuple[tuple[str, Any, str], ...] = (
     ("steps", console.positive_int, "optimizer steps of the whole run"),
+    ("time_limit", console.number, "minutes after which the run ends, its rate and curriculum by the clock"),
     ("learning_rate", console.positive_number, "its peak"),
     ("warmup_fraction", console.share, "share of the run in which the rate rises"),
     ("decay_fraction", console.share, "last share of the run in which a trapezoid's rate falls"),

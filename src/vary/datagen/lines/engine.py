@@ -83,6 +83,8 @@ class LineEngine:
         self.corpus = corpus or Corpus.load(config.corpus, config.languages)
         self.fonts = fonts or find_fonts(exclude=config.exclude_fonts, folders=config.font_folders)
         self._families = {language: self._families_for(language) for language in config.languages}
+        if config.rare_share:
+            _ = self.corpus.places  # found once, and not again by every worker
         self._typeset: TypesetLines | None = None
         if config.typeset_share:
             from vary.datagen.text.cutting import TypesetLines

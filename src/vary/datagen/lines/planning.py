@@ -52,6 +52,9 @@ class LineEngineConfig:
     """Share of pages without any degradation."""
     made_up_share: float = 0.2
     """Share of the paragraphs that are not corpus text: random words, figures, code, punctuation."""
+    rare_share: float = 0.0
+    """Share of the paragraphs that are chosen for a character that they have, every character of the corpus
+    as often as any other: a rare one of thousands comes up often enough to be learned."""
     typeset_share: float = 0.0
     """Share of pages that Typst sets, with headings, lists, columns and full justification, instead of the
     painter; their lines have the lengths that come of it, and longer ones than are wanted are left out."""
@@ -79,8 +82,9 @@ class LineEngineConfig:
         }.items():
             if not 1 <= low <= high:
                 raise DataError(f"{name} is ({low}, {high}): expected 1 <= first <= second")
-        if not 0.0 <= self.typeset_share <= 1.0:
-            raise DataError(f"typeset_share is {self.typeset_share}: expected a share between 0 and 1")
+        for name in ("made_up_share", "rare_share", "typeset_share"):
+            if not 0.0 <= (share := getattr(self, name)) <= 1.0:
+                raise DataError(f"{name} is {share}: expected a share between 0 and 1")
         if self.max_width_px < 2 * self.line_height:
             raise DataError(
                 f"max_width_px is {self.max_width_px}: expected at least {2 * self.line_height} (two heights)"
@@ -113,7 +117,10 @@ class PagePlanner:
         self.alignment = str(rng.choice(_ALIGNMENTS, p=[0.55, 0.33, 0.07, 0.05]))
         self.pitch = self.size * float(1.0 + 0.8 * rng.beta(1.6, 2.6))
         self.hyphenate = bool(rng.random() < 0.15)
-        self.writer = Writer(corpus, language, rng, config.made_up_share)
+        self.writer = Writer(
+            *(corpus, language, rng, config.made_up_share, config.rare_share),
+            paints=lambda character: not self.face.missing(character),
+        )
         self.face = self._draw_face()
 
     @property

@@ -78,7 +78,7 @@ class StepFlops:
 
     Attributes:
         vision_vocabulary: the vocabulary network, with the frames of a CTC branch.
-        clip: CLIP's tower, also the layers whose output is not used.
+        clip: CLIP's tower up to the state that is used.
         projector: the input embedding layers.
         decoder: the layers of the language model.
         head: the scores of every token of the vocabulary, a CTC branch's too.
@@ -307,7 +307,7 @@ def _vision_layer(
 
 
 def _clip(config: VaryConfig, parts: Collection[str], checkpointed: bool) -> Flops:
-    """CLIP on an image: all its layers are computed, those up to the selected state are trained."""
+    """CLIP on an image: its layers up to the selected state."""
     clip = config.clip_config
     if clip is None:
         return NOTHING
@@ -315,18 +315,14 @@ def _clip(config: VaryConfig, parts: Collection[str], checkpointed: bool) -> Flo
     patches, width = (clip.image_size // clip.patch_size) ** 2, clip.hidden_size
     tokens = patches + 1
     total = _linear(patches, clip.num_channels * clip.patch_size**2, width, trained=trained, flows=False)
-    used = layers_used(config)
-    for index in range(clip.num_hidden_layers):
-        learns = trained and index < used
-        ops = [
-            _linear(tokens, width, 3 * width, trained=learns, flows=learns),
-            _attention(tokens**2, width, width, flows=learns, eager=written_out(clip)),
-            _linear(tokens, width, width, trained=learns, flows=learns),
-            _linear(tokens, width, clip.intermediate_size, trained=learns, flows=learns),
-            _linear(tokens, clip.intermediate_size, width, trained=learns, flows=learns),
-        ]
-        total += _layer(ops, learns=learns, checkpointed=checkpointed)
-    return total
+    ops = [
+        _linear(tokens, width, 3 * width, trained=trained, flows=trained),
+        _attention(tokens**2, width, width, flows=trained, eager=written_out(clip)),
+        _linear(tokens, width, width, trained=trained, flows=trained),
+        _linear(tokens, width, clip.intermediate_size, trained=trained, flows=trained),
+        _linear(tokens, clip.intermediate_size, width, trained=trained, flows=trained),
+    ]
+    return total + layers_used(config) * _layer(ops, learns=trained, checkpointed=checkpointed)
 
 
 def _projector(config: VaryConfig, size: tuple[int, int], parts: Collection[str]) -> Flops:

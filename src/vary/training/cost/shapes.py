@@ -155,7 +155,7 @@ def check_parts(trained: Collection[str]) -> Collection[str]:
 
 
 def layers_used(config: VaryConfig) -> int:
-    """How many of CLIP's layers lead to the state that is used; the others are computed and never trained."""
+    """How many of CLIP's layers lead to the state that is used; the others are not computed."""
     if config.clip_config is None:
         return 0
     states = config.clip_config.num_hidden_layers + 1

@@ -7,7 +7,7 @@ any number of workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -144,12 +144,16 @@ class LineBatch:
         return {"pixel_values": self.pixel_values, "pixel_widths": self.pixel_widths}
 
     def to(self, device: torch.device) -> LineBatch:
-        moved: dict[str, Any] = {
-            field: value.to(device, non_blocking=True)
-            for field in self.__slots__
-            if isinstance(value := getattr(self, field), Tensor)
-        }
-        return replace(self, **moved)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> LineBatch:
+        """In memory that a GPU can fetch from while the process goes on."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> LineBatch:
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        changed: dict[str, Any] = {n: change(v) for n, v in fields.items() if isinstance(v, Tensor)}
+        return replace(self, **changed)
 
 
 def required_frames(ids: Sequence[int]) -> int:
@@ -311,8 +315,10 @@ class PoolLoader(Dataset[Pool]):
             name=f"pool {index}",
         )
 
-    def iterate(self, first: int, step: int, workers: int) -> Iterator[tuple[int, Pool]]:
-        """Pools first, first + step, ... without end, each with its number."""
+    def iterate(
+        self, first: int, step: int, workers: int, *, pin: bool = False
+    ) -> Iterator[tuple[int, Pool]]:
+        """Pools first, first + step, ... without end, each with its number; with `pin` in pinned memory."""
         if workers:
             # A forked worker would wait for OpenCV's threads, which stay in this process: end them first.
             cv2.setNumThreads(1)
@@ -326,6 +332,7 @@ class PoolLoader(Dataset[Pool]):
             worker_init_fn=_one_thread,
             prefetch_factor=2 if workers else None,
             persistent_workers=False,
+            pin_memory=pin,
         )
         yield from zip(_Numbers(first, step), loader, strict=False)
 

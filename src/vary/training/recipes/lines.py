@@ -35,11 +35,13 @@ from vary.training.running import (
     finish_state,
     make_optimizer,
 )
-from vary.training.settings import RunSettings
+from vary.training.settings import Clock, RunSettings
 
 __all__ = ["LinesRecipe", "build_model", "train_lines"]
 
 EMPTY_POOLS = 20
+PAGES, PIXELS = 16, 16384
+"""Painted pages of a pool for so many columns of a batch: a pool's lines are sorted into several batches."""
 
 
 def _line_settings() -> RunSettings:
@@ -165,24 +167,38 @@ def _check_lines(config: VaryConfig, name: str) -> None:
 
 
 def stage_batches(
-    recipe: LinesRecipe, source: LineSource, form: LineFormat, position: Position, rank: int, world: int
+    recipe: LinesRecipe,
+    source: LineSource,
+    form: LineFormat,
+    position: Position,
+    rank: int,
+    world: int,
+    *,
+    clock: Clock | None = None,
+    pin: bool = False,
 ) -> Iterator[tuple[list[LineBatch], Position]]:
-    """All batches from `position` on, each with the position after it; the curriculum follows the steps.
+    """All batches from `position` on, each with the position after it; the curriculum follows the steps, or
+    the `clock` of a run by time.
 
     The pools are shared among the processes, `pool * world + rank`, and hold different numbers of batches: so
-    `position` is this process' own.
+    `position` is this process' own.  With `pin` batches lie where a GPU fetches them without waiting.
 
     Raises:
         TrainingError: after many pools without a line to learn.
     """
     for stage in recipe.stages:
-        last_step = recipe.steps if stage is recipe.stages[-1] else round(stage.until * recipe.steps)
-        if position.step >= last_step:
+        final = stage is recipe.stages[-1]
+        last_step = recipe.steps if final else round(stage.until * recipe.steps)
+
+        def over(done: int, *, until: float = 2.0 if final else stage.until, steps: int = last_step) -> bool:
+            return done >= steps or (clock is not None and clock.share(done) >= until)
+
+        if over(position.step):
             continue
         loader = PoolLoader(
             source, form, recipe.batch_pixels, recipe.max_width, recipe.settings.seed, stage.max_chars
         )
-        pools = loader.iterate(position.pool * world + rank, world, recipe.settings.workers)
+        pools = loader.iterate(position.pool * world + rank, world, recipe.settings.workers, pin=pin)
         empty, left_out = 0, 0
         bad: tuple[BadSample, ...] = ()
         for number, (batches, left_out_here, bad_here) in pools:
@@ -204,7 +220,7 @@ def stage_batches(
             else:
                 bad += bad_here
             for index, batch in itertools.islice(enumerate(batches), position.batch, None):
-                stage_ends = position.step + 1 >= last_step  # the next stage begins with a pool of its own
+                stage_ends = over(position.step + 1)  # the next stage begins with a pool of its own
                 position = replace(
                     position,
                     step=position.step + 1,
@@ -214,7 +230,7 @@ def stage_batches(
                 yield [batch], position
                 if stage_ends:
                     break
-            if position.step >= last_step:
+            if over(position.step):
                 break
             position = replace(position, pool=number // world + 1, batch=0)
 
@@ -284,7 +300,7 @@ def train_lines(
     if settings.compile:
         compile_layers(model)
     source: LineSource = (
-        PaintedLines(recipe.paint)
+        PaintedLines(recipe.paint, PAGES * max(1, round(recipe.batch_pixels / PIXELS)))
         if recipe.paint
         else ShardLines(recipe.shards, seed=settings.seed, longest=max(s.max_chars for s in recipe.stages))
     )
@@ -296,10 +312,16 @@ def train_lines(
     blank = model.config.text_config.pad_token_id
     form = line_format(model, vocabulary, recipe.sampled_rows)
     spelled = model.model.vision_vocabulary.ctc is not None
+    clock = Clock(steps, 60 * settings.time_limit, begin.seconds)
     training = Training(
         model=model,
         optimizer=optimizer,
-        stream=stage_batches(recipe, source, form, begin, rank, world),
+        stream=stage_batches(
+            *(recipe, source, form, begin, rank, world),
+            clock=clock if clock.limit else None,
+            pin=accelerator.device.type == "cuda",
+        ),
+        clock=clock,
         losses=lambda network, batch, counts: line_losses(network, batch, counts, blank),
         names=("decoder", "ctc") if spelled else ("decoder",),
         weights={"ctc": recipe.ctc_weight},

@@ -1,0 +1,92 @@
+"""Paragraphs that are chosen for a rare character."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vary.datagen.corpus import FEWEST_PARAGRAPHS, Corpus, Paragraph
+from vary.datagen.fonts import FontCatalogue
+from vary.datagen.lines.engine import LineEngine, LineEngineConfig
+from vary.datagen.wording import Writer
+from vary.errors import DataError
+
+COMMON, RARE = "的一是不在人有我他中", "龘靐齉"
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    """2,000 Chinese paragraphs; each rare character is in ten of them, far from the beginning."""
+    rng = np.random.default_rng(1)
+    texts = ["".join(rng.choice(list(COMMON), 150)) for _ in range(2000)]
+    for number in range(30):
+        texts[number * 60] = texts[number * 60][:120] + RARE[number % 3] + texts[number * 60][120:]
+    texts[7] += "鼺"  # in one alone
+    return Corpus({"zh": tuple(Paragraph(text, f"x#{n}", "zh") for n, text in enumerate(texts))})
+
+
+def written(corpus: Corpus, count: int = 400, **options: object) -> list[Paragraph]:
+    writer = Writer(corpus, "zh", np.random.default_rng(3), 0.0, **options)  # type: ignore[arg-type]
+    return [writer.paragraph(40) for _ in range(count)]
+
+
+def test_places_are_where_the_characters_are(corpus: Corpus) -> None:
+    places = corpus.places["zh"]
+    assert set(places) == set(COMMON + RARE)
+    for character, numbers in places.items():
+        assert numbers.tolist() == [n for n, p in enumerate(corpus.paragraphs["zh"]) if character in p.text]
+        assert len(numbers) >= FEWEST_PARAGRAPHS
+
+
+def test_rare_characters_come_as_often_as_others(corpus: Corpus) -> None:
+    before = Counter(c for p in written(corpus) for c in p.text)
+    after = Counter(c for p in written(corpus, rare_share=1.0) for c in p.text[:61])
+    assert sum(before[c] for c in RARE) < 20
+    for character in RARE:  # each is what one of 13 paragraphs is chosen for
+        assert after[character] > 20
+
+
+def test_paragraphs_are_the_corpus_s_or_strings_of_its_characters(corpus: Corpus) -> None:
+    texts = {paragraph.source: paragraph.text for paragraph in corpus.paragraphs["zh"]}
+    found = written(corpus, rare_share=1.0)
+    for paragraph in found:
+        if paragraph.source != "made-up":
+            assert texts[paragraph.source].endswith(paragraph.text)
+    strings = [p.text for p in found if p.source == "made-up"]
+    assert 0.15 < len(strings) / len(found) < 0.35
+    assert all(len(text) >= 38 for text in strings)
+    assert "鼺" not in "".join(strings)
+
+
+def test_what_the_font_lacks_is_not_looked_for(corpus: Corpus) -> None:
+    found = written(corpus, rare_share=1.0, paints=lambda character: character not in RARE)
+    assert sum(p.text.count(c) for p in found for c in RARE) < 20
+    nothing = written(corpus, 50, rare_share=1.0, paints=lambda _: False)
+    assert all(p.text for p in nothing)
+
+
+def test_without_a_share_nothing_changes(corpus: Corpus) -> None:
+    assert written(corpus) == written(corpus, rare_share=0.0)
+
+
+def test_words_are_not_cut() -> None:
+    texts = [f"{'a word or two and ' * 9}naïve façade number {n}" for n in range(20)]
+    corpus = Corpus({"en": tuple(Paragraph(text, f"x#{n}", "en") for n, text in enumerate(texts))})
+    writer = Writer(corpus, "en", np.random.default_rng(5), 0.0, rare_share=1.0)
+    words = {word for text in texts for word in text.split()}
+    for paragraph in (writer.paragraph(20) for _ in range(100)):
+        if paragraph.source != "made-up":
+            assert set(paragraph.text.split()) <= words
+
+
+def test_the_engine_paints_them(config: LineEngineConfig, catalogue: FontCatalogue) -> None:
+    changed = replace(config, rare_share=0.5)
+    samples = LineEngine(changed, fonts=catalogue).page(3)
+    assert samples
+    again = LineEngine(changed, fonts=catalogue).page(3)
+    assert [s.text for s in samples] == [s.text for s in again]
+    with pytest.raises(DataError, match="rare_share is 2"):
+        replace(config, rare_share=2.0)
