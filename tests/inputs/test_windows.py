@@ -403,3 +403,19 @@ def test_a_picture_without_text_is_no_blank_page() -> None:
     assert not whole_window(pixels).blank
     coarse = np.random.default_rng(1).integers(0, 255, (8, 6), dtype=np.uint8)
     assert not whole_window(cv2.resize(coarse, (400, 600), interpolation=cv2.INTER_CUBIC)).blank
+
+
+def test_strokes_of_two_pixels_are_no_joined_letters() -> None:
+    """Dashes one pixel high, and some of two that tower over them: there is no row between to cut at."""
+    rng = np.random.default_rng(0)
+    for _ in range(310):
+        height, width = rng.integers(4, 60), rng.integers(20, 200)
+        pixels = np.full((height, width), 255, np.uint8)
+        for row in range(2, height - 2, int(rng.integers(2, 6))):
+            column = 0
+            while column < width - 6:
+                length = int(rng.integers(1, 5))
+                thick = 2 if rng.random() < 0.1 else 1
+                pixels[row : row + thick, column : column + length] = 0
+                column += length + int(rng.integers(1, 4))
+        find_lines(pixels)

@@ -133,7 +133,7 @@ def split_joined(strength: Gray, found: Components, pieces: Pieces) -> bool:
     cut = False
     for index in pieces.ids[pieces.tall]:
         left, top, right, bottom = found.boxes[index]
-        margin = round(0.3 * (bottom - top))
+        margin = min(round(0.3 * (bottom - top)), (bottom - top - 1) // 2)
         ink = (found.labels[top:bottom, left:right] == index + 1).sum(axis=1)
         row = margin + int(ink[margin : len(ink) - margin].argmin())
         if ink[row] <= 0.5 * ink.max():
