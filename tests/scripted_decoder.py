@@ -22,7 +22,7 @@ class ScriptedDecoder:
     """
 
     name, vocabulary_size, hidden_size, exact = "scripted", VOCABULARY, 1, True
-    token_cost = 0.07
+    alone, token_cost = True, 0.07
 
     def __init__(self, memory: int = 3, context: int | None = None, seed: int = 0) -> None:
         self.memory, self.context, self.seed = memory, context, seed

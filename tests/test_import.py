@@ -28,6 +28,19 @@ def test_command_line_parsers_load_nothing_heavy() -> None:
     )
 
 
+def test_reading_on_a_cpu_needs_no_triton() -> None:
+    """Triton cannot be imported there, and the modules that need it are not looked at."""
+    _python(
+        "import sys; sys.modules['triton'] = None\n"
+        "import cv2, numpy as np, vary, vary.bench.contestants.vary\n"
+        "page = cv2.putText(np.full((80, 300), 255, np.uint8), 'Hello', (20, 50), 0, 1.5, 0, 2)\n"
+        "assert vary.Reader.load(device='cpu').read(page).text\n"
+        "used = {name for name in sys.modules if name.startswith('vary.engine.cuda.')}\n"
+        "used &= {'vary.engine.cuda.' + name for name in ('kernels', 'operations', 'vision_kernels')}\n"
+        "sys.exit(', '.join(used) or 0)"
+    )
+
+
 @pytest.mark.parametrize("name", vary.__all__)
 def test_every_public_name_loads(name: str) -> None:
     assert getattr(vary, name) is not None

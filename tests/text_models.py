@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
+from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from factories import randomise
+from factories import random_model, randomise, tiny_toy_config
+from vary.model.configuration import VaryConfig
+from vary.model.modeling import VaryForConditionalGeneration
 
 ROWS = 320
 """Rows of every model: the 256 bytes, a few special tokens, and more that no token uses."""
@@ -130,3 +133,21 @@ def text_folder(folder: Path, kind: str, *, tokenizer: bool = True, **options: A
 def some_ids(count: int = 9, *, rows: int = 2, below: int = 250, seed: int = 5) -> torch.Tensor:
     """Ids (rows, count) of bytes."""
     return torch.randint(1, below, (rows, count), generator=torch.Generator().manual_seed(seed))
+
+
+def model_of(kind: str, **changes: Any) -> VaryForConditionalGeneration:
+    """A random model over a text model of a kind."""
+    text = {**COMMON, **{**KINDS, **OTHERS}.get(kind, {}), "model_type": kind, **changes}
+    if kind == "mistral":
+        text["sliding_window"] = changes.get("sliding_window")
+    settings = tiny_toy_config().to_dict()
+    marks = {"image_token_id": 310, "image_start_token_id": 311, "image_end_token_id": 312}
+    settings |= {"text_config": text, "projector_dim": text["hidden_size"] // 2, **marks}
+    return random_model(VaryConfig(**settings))
+
+
+def anew(model: VaryForConditionalGeneration, ids: list[int]) -> Tensor:
+    """The scores behind every id, without a cache."""
+    with torch.no_grad():
+        scores: Tensor = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits
+    return scores[0].float()

@@ -20,6 +20,7 @@ import torch
 from vary import __version__
 from vary.assembly import answer_blocks, build_page, line_blocks
 from vary.assets import default_checkpoint
+from vary.engine.decoders.graphed import GraphDecoder
 from vary.engine.decoders.interface import Decoder
 from vary.engine.devices import resolve_device
 from vary.engine.drafts import TextDraft
@@ -141,21 +142,28 @@ class Reader:
         check_memory(folder, name, place, kind, quantize)
         if quantize is None:
             model, processor = load_checkpoint(folder, dtype=kind, tokenizer=tokenizer)
-            return cls(model, processor, name, place).with_native_vision()
+            return cls(model, processor, name, place).with_native_parts()
         parts = load_quantized(folder, quantize=quantize, dtype=kind or torch.float32, tokenizer=tokenizer)
-        return cls(parts[0], parts[1], name, place, parts[2]).with_native_vision()
+        return cls(parts[0], parts[1], name, place, parts[2]).with_native_parts()
 
-    def with_native_vision(self) -> Reader:
-        """Lets the native kernels compute the vision vocabulary network, on a CPU that runs them.
+    def with_native_parts(self) -> Reader:
+        """Takes the fastest parts that run here; they compute the same, up to rounding.
 
-        In float32 they add up in another order than PyTorch; of a checkpoint in another type, or with packed
-        weights, products have 12 bits and more, which is closer than bfloat16.
+        On a CPU the native kernels compute the vision vocabulary network.  In float32 they add up in another
+        order than PyTorch; of a checkpoint in another type, or with packed weights, products have 12 bits and
+        more, which is closer than bfloat16.  On a GPU both the network and the language model have kernels.
         """
         exact = self.decoder is None and self.model.dtype == torch.float32
-        if self.device.type == "cpu":
-            with suppress(NativeError):  # then PyTorch computes it, and the settings of a document say so
+        with suppress(NativeError):  # then PyTorch computes it, and the settings of a document say so
+            if self.device.type == "cpu":
                 network = self.model.model.vision_vocabulary
                 self._vision = use_native_blocks(network, "float32" if exact else "int16")
+            elif self.device.type == "cuda":
+                from vary.engine.cuda.branches import use_gpu_vision
+
+                self._vision = use_gpu_vision(self.model)
+        if self.device.type == "cuda" and self.decoder is None and GraphDecoder.supports(self.model):
+            self.decoder = GraphDecoder(self.model)
         return self
 
     @property

@@ -26,7 +26,7 @@ def bench(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_tiny_model_is_measured(tmp_path: Path) -> None:
-    options = ["--shape", "tiny", "--threads", "1", "--repeat", "2", "--only", "encode,prefill,decode,page"]
+    options = ["--shape", "tiny", "--threads", "1", "--repeat", "2", "--only", "prefill,decode,page,pages"]
     options += [
         "--quantize",
         "none",
@@ -40,6 +40,8 @@ def test_a_tiny_model_is_measured(tmp_path: Path) -> None:
         "2",
         "--sequences",
         "3",
+        "--pages",
+        "10",
     ]
     done = bench(*options, "--json", "result.json", "--plot", "plot.png", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -50,17 +52,18 @@ def test_a_tiny_model_is_measured(tmp_path: Path) -> None:
         for one in content["measurements"]
     }
     assert found == {
-        ("encode", None, None),
         ("prefill", None, 20),
         ("decode", 1, 1),
         ("decode", 1, 2),
         ("decode", 3, 1),
         ("page", None, 3),
+        ("pages", None, 3),
     }
     assert all(len(one["seconds"]) == 2 for one in content["measurements"])
     assert {limit["name"] for limit in content["limits"]} == {"read", "copy", "multiply float32"}
     assert content["machine"]["threads"] == 1
     assert "decode at 20" in done.stdout
+    assert "10 pages at once, 3 tokens each" in done.stdout
     assert "vary float32" in done.stdout
     assert Image.open(tmp_path / "plot.png").format == "PNG"
 

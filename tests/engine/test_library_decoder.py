@@ -10,32 +10,12 @@ import torch
 from torch import Tensor
 
 from factories import random_model, tiny_opt_config, tiny_toy_config
-from text_models import COMMON, KINDS, OTHERS
+from text_models import anew, model_of
 from vary.engine.decoders.interface import Entry
 from vary.engine.decoders.library import PLAIN, LibraryDecoder
 from vary.errors import ContextError
-from vary.model.configuration import VaryConfig
-from vary.model.modeling import VaryForConditionalGeneration
 
 SUPPORTED = sorted(PLAIN)
-
-
-def model_of(kind: str, **changes: Any) -> VaryForConditionalGeneration:
-    """A random model over a text model of a kind."""
-    text = {**COMMON, **{**KINDS, **OTHERS}.get(kind, {}), "model_type": kind, **changes}
-    if kind == "mistral":
-        text["sliding_window"] = changes.get("sliding_window")
-    settings = tiny_toy_config().to_dict()
-    marks = {"image_token_id": 310, "image_start_token_id": 311, "image_end_token_id": 312}
-    settings |= {"text_config": text, "projector_dim": text["hidden_size"] // 2, **marks}
-    return random_model(VaryConfig(**settings))
-
-
-def anew(model: VaryForConditionalGeneration, ids: list[int]) -> Tensor:
-    """The scores behind every id, without a cache."""
-    with torch.no_grad():
-        scores: Tensor = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].float()
-    return scores
 
 
 def read(decoder: LibraryDecoder, new: dict[int, list[int]]) -> list[Tensor]:

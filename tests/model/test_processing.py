@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoProcessor
+from transformers import AutoProcessor, PreTrainedTokenizerBase
 
 import vary
 from vary.errors import CheckpointError, InputError, TaskError
+from vary.model.chat_rendering import plain_text_options
 from vary.model.chat_templates import CHAT_TEMPLATES, SYSTEM_MESSAGE
 from vary.model.image_processing import PUBLISHED_IMAGE_SETTINGS, VaryImageProcessor
 from vary.model.processing import VaryProcessor
@@ -74,6 +75,21 @@ def test_special_tokens_in_a_query_stay_text(toy: VaryProcessor) -> None:
     assert ids.count(151645) == 2
     assert ids.count(151644) == 3
     assert toy.decode(ids).endswith(f"</img>\n{query}<|im_end|><|im_start|>assistant\n")
+
+
+def test_special_tokens_are_refused_where_the_library_cannot_keep_them_text(
+    nano: VaryProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with Transformers up to 5.22, whose method has no such parameter."""
+    monkeypatch.setattr(PreTrainedTokenizerBase, "apply_chat_template", lambda self, conversation: [])
+    with pytest.raises(InputError, match=r"the text has <img> <imgpad>, .* takes for special tokens"):
+        plain_text_options(nano.tokenizer, ["plain", "an <imgpad>", "<img> too"])
+    assert plain_text_options(nano.tokenizer, ["plain", "a < b"]) == {}
+
+
+def test_rows_are_padded_whichever_way_the_library_takes_defaults(nano: VaryProcessor) -> None:
+    assert nano.valid_processor_kwargs._defaults["text_kwargs"] == nano.text_kwargs
+    assert nano.text_kwargs["padding"] is True
 
 
 @pytest.mark.shared

@@ -8,7 +8,7 @@ SHAPES = ("vary-toy", "vary-tiny", "vary-nano", "tiny")
 """Models that can be made in place with random weights; `tiny` is Vary-toy in miniature, for tests."""
 PEERS = ("transformers", "onnxruntime", "openvino", "llamacpp", "tesseract")
 """Who can be measured beside vary."""
-PHASES = ("encode", "prefill", "decode", "page", "memory")
+PHASES = ("encode", "prefill", "decode", "page", "pages", "memory")
 INTEGERS = ("int4", "int8", *(f"{kind}-g{group}" for kind in ("int4", "int8") for group in (32, 64, 128)))
 """Precisions of weights in groups; without a size everyone takes their own."""
 VISIONS = ("float32", "int16", "int8")

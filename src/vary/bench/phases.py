@@ -20,6 +20,8 @@ TABLE, SPREAD = 512, 0.02
 """Rows of embeddings that chosen tokens are looked up in, and their spread."""
 MARGIN = 64
 """Tokens by which a sequence may grow, at least, while steps are timed."""
+ENCODED, SETTLING = 8, 2
+"""Images of several pages that are encoded at once; times that they are before an accelerator is timed."""
 
 
 def random_pixels(config: VaryConfig, images: int, seed: int, device: torch.device) -> dict[str, Tensor]:
@@ -59,12 +61,7 @@ class Phases:
     @torch.inference_mode()
     def encode(self, images: int) -> float:
         """Some images at once."""
-        if self._pixels is None or self._images != images:
-            self._pixels = random_pixels(self.config, images, self.seed, self.device)
-            self._images = images
-        pixels, encoding = self._pixels, self.encoding
-        if encoding is None:
-            raise VaryError("this contestant has no vision branches")
+        encoding, pixels = self._encoder(), self._drawn(images)
         return self._seconds(lambda: encoding.encode(pixels))
 
     @torch.inference_mode()
@@ -100,6 +97,8 @@ class Phases:
         step()  # not timed: caches and allocations settle
 
         def several() -> None:
+            if tokens == 1 and decoding.run(steps):
+                return
             for _ in range(steps):
                 step()
 
@@ -110,24 +109,42 @@ class Phases:
     @torch.inference_mode()
     def page(self, prompt: int, tokens: int) -> float:
         """A whole page: an image, a prompt with its image tokens, an answer token by token."""
-        decoding, encoding = self._decoder(), self.encoding
-        if encoding is None:
-            raise VaryError("this contestant has no vision branches")
-        if self._pixels is None or self._images != 1:
-            self._pixels, self._images = random_pixels(self.config, 1, self.seed, self.device), 1
-        pixels, table = self._pixels, self._table()
-        decoding.start(1, prompt + tokens)
+        return self.pages(1, prompt, tokens)
+
+    @torch.inference_mode()
+    def pages(self, pages: int, prompt: int, tokens: int) -> float:
+        """Whole pages, whose answers of one length are written at the same time."""
+        decoding, encoding, table = self._decoder(), self._encoder(), self._table()
+        pixels = self._drawn(min(pages, ENCODED))
+        decoding.start(pages, prompt + tokens)
         self._held = (0, 0)
 
         def read() -> None:
-            image = encoding.encode(pixels)[:1].float()
-            rows = self._rows(1, prompt)
-            rows[:, : image.shape[1]] = image[:, :prompt]
-            for _ in range(tokens):
-                chosen = decoding.read(rows, 1).argmax(-1)
-                rows = table[chosen % TABLE]
+            rows = self._rows(pages, prompt)
+            for first in range(0, pages, ENCODED):
+                images = encoding.encode(pixels)[: pages - first, :prompt].float()
+                rows[first : first + len(images), : images.shape[1]] = images
+            chosen = decoding.read(rows, 1).argmax(-1)
+            if decoding.run(tokens - 1):
+                return
+            for _ in range(tokens - 1):
+                chosen = decoding.read(table[chosen % TABLE], 1).argmax(-1)
 
         return self._seconds(read)
+
+    def _drawn(self, images: int) -> dict[str, Tensor]:
+        """So many images; what is compiled or recorded for their number is there when they are timed."""
+        if self._pixels is None or self._images != images:
+            self._pixels = random_pixels(self.config, images, self.seed, self.device)
+            self._images = images
+            for _ in range(0 if self.device.type == "cpu" else SETTLING):
+                self._encoder().encode(self._pixels)
+        return self._pixels
+
+    def _encoder(self) -> Encoding:
+        if self.encoding is None:
+            raise VaryError("this contestant has no vision branches")
+        return self.encoding
 
     def _decoder(self) -> Decoding:
         if self.decoding is None:

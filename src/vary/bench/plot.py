@@ -73,6 +73,7 @@ def _panels(result: Result) -> list[Panel]:
             lambda one: one.rate,
         ),
         ("a whole page", "pages/s", result.find("page"), lambda one: one.rate),
+        ("many pages at once", "pages/s", result.find("pages"), lambda one: one.rate),
         (
             "peak memory at work",
             "GB",

@@ -218,12 +218,12 @@ def build_request(entrant: Entrant, settings: BenchSettings, parts: Sequence[str
 
 def _limit_of(case: Case, members: Sequence[Entrant]) -> str:
     """What bounds a case: streaming memory, or products of matrices in the first one's type."""
-    first = members[0].encoder
     if case.phase == "decode":
         return "read"
-    if case.phase == "encode":
-        return f"multiply {first if first in DTYPES else 'float32'}"
-    return "multiply float32" if case.phase == "prefill" else ""
+    first = {"encode": members[0].encoder, "prefill": members[0].decoder}.get(case.phase)
+    if first is None:
+        return ""
+    return f"multiply {first if first in DTYPES else 'float32'}"
 
 
 def _file(result: Result, found: Measurement) -> None:

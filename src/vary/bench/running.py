@@ -142,9 +142,15 @@ def _stages(plan: _Plan) -> list[Stage]:
             most = max(most, sequences)
     if decoding:
         stages.append(Stage(("decoder",), decoding, most * (settings.prompt + MARGIN)))
+    reading, held = [], 1
+    whole = {"prompt": settings.prompt, "tokens": settings.answer}
     if "page" in settings.phases:
-        case = Case("page", {"prompt": settings.prompt, "tokens": settings.answer}, 1, "pages")
-        stages.append(Stage(("encoder", "decoder"), [case], settings.prompt + settings.answer))
+        reading.append(Case("page", whole, 1, "pages"))
+    if "pages" in settings.phases:
+        held = settings.pages
+        reading.append(Case("pages", {"pages": held, **whole}, held, "pages"))
+    if reading:
+        stages.append(Stage(("encoder", "decoder"), reading, held * (settings.prompt + settings.answer)))
     return stages
 
 
@@ -152,7 +158,7 @@ def _run_stage(stage: Stage, plan: _Plan, limits: Worker, result: Result, said: 
     """A stage's cases for everyone who has its parts, group by group."""
     able = [entrant for entrant in plan.entrants if all(getattr(entrant, part) for part in stage.parts)]
     able = _distinct(able, stage)
-    if "encoder" in stage.parts and "decoder" in stage.parts:
+    if stage.cases[0].phase == "page":
         able = [entrant for entrant in able if not _too_long(entrant, stage.cases[0], plan.settings, result)]
     groups = _groups(able, stage, plan)
     for number, members in enumerate(groups):
@@ -180,7 +186,8 @@ def _groups(able: Sequence[Entrant], stage: Stage, plan: _Plan) -> list[list[Ent
         return []
     free = available_memory()
     if plan.settings.subject.device != "cpu":
-        free = torch.cuda.mem_get_info()[0] if plan.settings.subject.device.startswith("cuda") else None
+        device = torch.device(plan.settings.subject.device)
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
     room = float("inf") if free is None else SPARE * free
 
     def need(entrant: Entrant) -> int:

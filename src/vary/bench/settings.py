@@ -21,8 +21,8 @@ OVERHEAD = 700_000_000
 """Bytes of a process with torch and its libraries, before any weights."""
 BUILDING = 2.8
 """A peer that compiles a graph needs so many times its weights meanwhile."""
-ENCODING = 4_000_000_000
-"""Bytes of activations of a page in the largest attention that is written out."""
+ENCODING, FUSED = 4_000_000_000, 1_200_000_000
+"""Bytes of activations of a page where attention is written out, as the library does, and in our networks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +39,7 @@ class BenchSettings:
             one that can be used stands beside decoders with integer weights.
         repeat: how often everything is measured, in turns.
         images: how many pages are encoded at once, one measurement each.
+        pages: how many pages are read at the same time, in the phase of that name.
         prompt, answer: tokens of a page's prompt with its image, and of its answer.
         verify: tokens of a step, beside 1, as when a draft is verified.
         sequences: how many are decoded at a time, beside 1.
@@ -54,6 +55,7 @@ class BenchSettings:
     visions: Sequence[str] = ("int16", "float32")
     repeat: int = 5
     images: Sequence[int] = (1,)
+    pages: int = 16
     prompt: int = 300
     answer: int = 719
     verify: Sequence[int] = (4, 8)
@@ -112,7 +114,8 @@ class Entrant:
                 total += (size.read_per_token + size.vocabulary * size.width) * wide
         if "encoder" in parts and self.encoder:
             total += encoder_weights * (DTYPES[self.encoder].itemsize if self.encoder in DTYPES else 6)
-            total += ENCODING if encoder_weights > 100_000_000 else ENCODING // 40
+            activations = FUSED if self.contestant == "vary" else ENCODING
+            total += activations if encoder_weights > 100_000_000 else activations // 40
         return total
 
 

@@ -20,6 +20,7 @@ def as_text(result: Result) -> str:
         _prefill(result),
         _decode(result),
         _page(result),
+        _pages(result),
         _memory(result),
         _readings(result),
         _list("in short", comparisons(result)),
@@ -38,6 +39,7 @@ def comparisons(result: Result) -> list[str]:
         ("prefill", "reads a prompt"),
         ("decode", "decodes"),
         ("page", "reads a page"),
+        ("pages", "reads many pages"),
     ):
         found = [one for one in result.find(phase) if _plain(one) and one.seconds]
         ours = [one for one in found if one.contestant == "vary"]
@@ -178,6 +180,26 @@ def _page(result: Result) -> str:
     case = found[0].case
     title = f"page: encode, {case['prompt']}, {case['tokens']} tokens"
     return _table([title, "seconds", "pages/s", "speed", "runs"], rows)
+
+
+def _pages(result: Result) -> str:
+    found = result.find("pages")
+    if not found:
+        return ""
+    case = found[0].case
+    rows = [
+        [
+            one.label,
+            _seconds(one.median),
+            f"{one.rate:.3f}",
+            f"{one.rate * case['tokens']:.0f}",
+            _speed(one),
+            _count(one),
+        ]
+        for one in found
+    ]
+    title = f"{case['pages']} pages at once, {case['tokens']} tokens each"
+    return _table([title, "seconds", "pages/s", "tokens/s", "speed", "runs"], rows)
 
 
 def _memory(result: Result) -> str:

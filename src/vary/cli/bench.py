@@ -55,9 +55,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add(
         "--only",
         type=_names("phase", PHASES),
-        default=list(PHASES),
         metavar="PHASES",
-        help=f"of {', '.join(PHASES)} (default: all)",
+        help=f"of {', '.join(PHASES)} (default: all, on a CPU without pages)",
     )
     add(
         "--repeat",
@@ -88,6 +87,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add("--device", type=console.device_name, default="auto", metavar="DEVICE", help="as for `vary read`")
     add("--images", type=_numbers, default=[1], metavar="NUMBERS", help="encoded at once (default: 1)")
+    add("--pages", type=console.positive_int, default=16, metavar="N", help="read at once (default: 16)")
     add("--prompt", type=console.positive_int, default=300, metavar="N", help="its tokens (default: 300)")
     add(
         "--answer", type=console.positive_int, default=719, metavar="N", help="a page's tokens (default: 719)"
@@ -172,12 +172,13 @@ def _settings(args: argparse.Namespace) -> BenchSettings:
     return BenchSettings(
         subject=subject,
         against=PEERS if "all" in args.against else args.against,
-        phases=args.only,
+        phases=args.only or [phase for phase in PHASES if phase != "pages" or not cpu],
         dtypes=[] if NONE in dtypes else dtypes,
         integers=[] if NONE in integers else integers,
         visions=[] if NONE in visions else visions,
         repeat=args.repeat,
         images=args.images,
+        pages=args.pages,
         prompt=args.prompt,
         answer=args.answer,
         verify=args.verify,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vary.engine.choosing import Chooser, agreeing, logprobs_of
-from vary.engine.decoders.interface import Decoder, Entry
+from vary.engine.decoders.interface import Decoder, Entry, RunsAhead
 from vary.engine.drafts import TOKEN_COST, ChunkLength, Draft
 from vary.engine.guards import LoopFinding
 from vary.engine.sampling import Sampling
@@ -181,14 +181,39 @@ class DecodingLoop:
     @torch.inference_mode()
     def step(self) -> list[tuple[int, Decoded]]:
         """Reads a part of a prompt or some tokens of every answer; those that ended, with their numbers."""
-        entries = self._entries()
-        scores = self._decoder.read(entries)
-        if self._suppressed:
-            scores[:, self._suppressed] = -torch.inf
-        self._take(scores, [entry.scored for entry in entries])
+        if isinstance(self._decoder, RunsAhead) and (steps := self._steps_ahead(self._decoder.ahead)) > 1:
+            self._run_ahead(self._decoder, steps)
+        else:
+            entries = self._entries()
+            scores = self._decoder.read(entries)
+            if self._suppressed:
+                scores[:, self._suppressed] = -torch.inf
+            self._take(scores, [entry.scored for entry in entries])
         ended = [row for row in self._rows if self._has_ended(row)]
         self._rows = [row for row in self._rows if not self._has_ended(row)]
         return [(row.number, self._finish(row)) for row in ended]
+
+    def _steps_ahead(self, most: int) -> int:
+        """How many steps the decoder may take by itself: none where more than scores decide what follows."""
+        for row in self._rows:
+            if not row.ids or row.chooser is not None or row.prompt.draft is not None:
+                return 0
+            most = min(most, row.prompt.limit - len(row.ids))
+            if self._decoder.context is not None:
+                most = min(most, self._decoder.context - self._decoder.length(row.sequence))
+        return most
+
+    def _run_ahead(self, decoder: RunsAhead, steps: int) -> None:
+        """Lets the decoder choose several tokens of each answer; those behind an end were in vain."""
+        rows = self._rows
+        chosen, chances = decoder.run(
+            [row.sequence for row in rows], [row.ids[-1] for row in rows], steps, self._suppressed
+        )
+        for row, tokens, values in zip(rows, chosen, chances, strict=True):
+            row.proposed = []
+            new = self._append(row, tokens, 0)
+            row.use.steps += len(new) - 1
+            row.chances.append(values[: len(new)])
 
     def _entries(self) -> list[Entry]:
         """What each row reads next: its prompt, or its last token; and what its draft proposes."""

@@ -125,7 +125,7 @@ def generate(
         found = [_go_on(model, order, cache, drafts[0] if drafts else None)]
     elif runs_here(model, sampling, decoder):
         found = _decode_rows(model, order, drafts, decoder)
-    elif decoder is not None:
+    elif decoder is not None and decoder.alone:
         raise VaryError(
             f"{decoder.name} follows no beams and none of the library's further settings of generation; "
             "leave them out, or the quantization"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import transformers
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from vary.errors import InputError, TaskError
 
-__all__ = ["Message", "render_chat"]
+__all__ = ["Message", "plain_text_options", "render_chat"]
 
 Message = Mapping[str, Any]
 """A role, a content, and for an assistant's message that is known to the token its `ids`."""
@@ -59,7 +61,26 @@ def render_chat(
     return _with_images(filled, image_tokens, image_token_id)
 
 
+def plain_text_options(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> dict[str, Any]:
+    """What `apply_chat_template` is told, so that special tokens spelled out in texts stay text.
+
+    Raises `InputError` where the library cannot be told and a text has such a token: whoever wrote the text
+    would write the prompt.
+    """
+    known = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
+    if "sanitize_control_tokens" in known:
+        return {"sanitize_control_tokens": True}
+    spelled = sorted(token for token in tokenizer.get_added_vocab() if any(token in text for text in texts))
+    if spelled:
+        raise InputError(
+            f"the text has {' '.join(spelled)}, which Transformers {transformers.__version__} takes for "
+            "special tokens; leave them out, or pip install 'transformers>=5.23'"
+        )
+    return {}
+
+
 def _encode(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]], template: str) -> list[int]:
+    options = plain_text_options(tokenizer, [_text(message["content"]) for message in messages])
     try:
         ids: list[int] = tokenizer.apply_chat_template(
             messages,
@@ -67,7 +88,7 @@ def _encode(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]], 
             add_generation_prompt=True,
             tokenize=True,
             return_dict=False,
-            sanitize_control_tokens=True,
+            **options,
         )
     except TemplateError as error:
         raise TaskError(str(error)) from error

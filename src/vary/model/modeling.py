@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,7 @@ from vary.model.vision_vocabulary import VisionVocabulary
 
 __all__ = ["VaryForConditionalGeneration", "VaryImageFeatures", "VaryModel"]
 
+BranchRunner = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]]
 PIXEL_INPUTS = ("pixel_values", "pixel_values_clip", "pixel_widths")
 
 
@@ -108,6 +111,9 @@ class VaryModel(VaryPreTrainedModel):
         self.clip = None if config.clip_config is None else CLIPVisionModel(config.clip_config)
         self.projector = VaryProjector(config)
         self.language_model = AutoModel.from_config(config.text_config)
+        # What computes features, tokens and embeddings of images of one size in place of the branches, where
+        # no gradients are wanted; see vary.engine.cuda.branches.
+        self.branch_runner: BranchRunner | None = None
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -147,10 +153,16 @@ class VaryModel(VaryPreTrainedModel):
                 [pixel_values.shape[-1]] * len(pixel_values), device=pixel_values.device
             )
         dtype = self.projector.vision_vocabulary.weight.dtype
-        features, valid_columns = self.vision_vocabulary.encode(pixel_values.to(dtype), pixel_widths)
-        tokens = self.vision_vocabulary.merge_patches(features, valid_columns)
-        clip_tokens = None if pixel_values_clip is None else self.clip_features(pixel_values_clip.to(dtype))
-        embeddings: Tensor | list[Tensor] = self.projector(tokens, clip_tokens)
+        pixel_values = pixel_values.to(dtype)
+        pixel_values_clip = None if pixel_values_clip is None else pixel_values_clip.to(dtype)
+        valid_columns: Tensor | None = None
+        embeddings: Tensor | list[Tensor]
+        with exact_convolutions(pixel_values):
+            if self.branch_runner is not None and pixel_widths is None and not torch.is_grad_enabled():
+                features, tokens, embeddings = self.branch_runner(pixel_values, pixel_values_clip)
+            else:
+                features, valid_columns = self.vision_vocabulary.encode(pixel_values, pixel_widths)
+                tokens, embeddings = self.project(features, valid_columns, pixel_values_clip)
         if valid_columns is None:
             columns = torch.tensor([features.shape[-1]] * len(features), device=features.device)
         else:
@@ -160,16 +172,30 @@ class VaryModel(VaryPreTrainedModel):
             ctc_frames = self.vision_vocabulary.ctc(features)
             ctc_lengths = columns * vocabulary_config.ctc_frames
         if vocabulary_config.variable_width:
-            embeddings = [row[:count] for row, count in zip(embeddings, columns.tolist(), strict=True)]
+            embeddings = own_rows(embeddings, columns)
         return VaryImageFeatures(
             last_hidden_state=tokens, pooler_output=embeddings, ctc_frames=ctc_frames, ctc_lengths=ctc_lengths
         )
 
+    def project(
+        self, features: Tensor, valid_columns: Tensor | None, pixel_values_clip: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Of the vocabulary network's features its tokens (images, N, C), and with CLIP the embeddings."""
+        tokens = self.vision_vocabulary.merge_patches(features, valid_columns)
+        clip_tokens = None if pixel_values_clip is None else self.clip_features(pixel_values_clip)
+        return tokens, self.projector(tokens, clip_tokens)
+
     def clip_features(self, pixel_values: Tensor) -> Tensor:
-        """CLIP's hidden state before its last layer, the class token dropped: (images, N, C)."""
+        """CLIP's hidden state before its last layer, the class token dropped: (images, N, C).
+
+        The layers behind it are not computed.
+        """
         assert self.clip is not None
-        hidden: tuple[Tensor, ...] = self.clip(pixel_values, output_hidden_states=True).hidden_states
-        return hidden[self.config.vision_select_layer][:, 1:]
+        layers, chosen = self.clip.encoder.layers, self.config.vision_select_layer
+        hidden: Tensor = self.clip.pre_layrnorm(self.clip.embeddings(pixel_values))
+        for layer in layers[: chosen if chosen >= 0 else len(layers) + 1 + chosen]:
+            hidden = layer(hidden, None)
+        return hidden[:, 1:]
 
     def embed(self, input_ids: Tensor, features: VaryImageFeatures | None) -> Tensor:
         """Token embeddings (B, T, hidden), image tokens in their placeholders in the order of the images.
@@ -386,6 +412,23 @@ class VaryForConditionalGeneration(VaryPreTrainedModel, GenerationMixin):
         if features is not None:
             kwargs["mm_encoder_outputs"] = {"image": features}
         return input_ids, kwargs
+
+
+def exact_convolutions(pixels: Tensor) -> AbstractContextManager[Any]:
+    """Convolutions that only read have all bits of float32 on GPUs too, whose libraries take 10 of them."""
+    if pixels.device.type != "cuda" or pixels.dtype != torch.float32 or torch.is_grad_enabled():
+        return nullcontext()
+    own = torch.backends.cudnn
+    context: AbstractContextManager[Any] = own.flags(
+        enabled=own.enabled, benchmark=own.benchmark, deterministic=own.deterministic, allow_tf32=False
+    )
+    return context
+
+
+def own_rows(padded: Tensor, counts: Tensor) -> list[Tensor]:
+    """Of (B, N, C) the first `counts` (B,) rows of each, taken at once, and so is their gradient."""
+    own = torch.arange(padded.shape[1], device=counts.device) < counts[:, None]
+    return list(padded[own].split(counts.tolist()))
 
 
 def check_slots(slots: int, tokens: int) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from jinja2 import TemplateError
 from transformers import AutoImageProcessor, AutoProcessor, BatchFeature, PreTrainedTokenizerBase
-from transformers.processing_utils import MultiModalData, ProcessorMixin
+from transformers.processing_utils import MultiModalData, ProcessingKwargs, ProcessorMixin
 
 from vary.errors import CheckpointError, InputError, TaskError, did_you_mean
-from vary.model.chat_rendering import Message, render_chat
+from vary.model.chat_rendering import Message, plain_text_options, render_chat
 from vary.model.configuration import VaryConfig
 from vary.model.image_processing import VaryImageProcessor, as_pillow, flatten_images
 from vary.model.tokenization import IMAGE_END_TOKEN, IMAGE_START_TOKEN, IMAGE_TOKEN
@@ -21,6 +21,13 @@ __all__ = ["DEFAULT_LAYOUT", "VaryProcessor"]
 DEFAULT_LAYOUT = "default"
 _PAGE_TOKENS = 256
 _MARK = -1
+_TEXT_DEFAULTS = {"padding": True, "add_special_tokens": False}
+
+
+class _Defaults(ProcessingKwargs, total=False):  # type: ignore[call-arg]
+    """Where older versions of Transformers (5.17) look for defaults; newer ones look for `text_kwargs`."""
+
+    _defaults = {"text_kwargs": _TEXT_DEFAULTS}  # noqa: RUF012 - the library's way
 
 
 class VaryProcessor(ProcessorMixin):
@@ -38,7 +45,8 @@ class VaryProcessor(ProcessorMixin):
     them, `default` first.  Templates are whole: no tokenizer adds anything in front of a prompt.
     """
 
-    text_kwargs = {"padding": True, "add_special_tokens": False}  # noqa: RUF012 - the library's convention
+    text_kwargs = _TEXT_DEFAULTS
+    valid_processor_kwargs = _Defaults
 
     def __init__(
         self,
@@ -91,6 +99,7 @@ class VaryProcessor(ProcessorMixin):
             conversations.append([{"role": "user", "content": [*content, *asked]}])
         if not conversations:
             raise InputError("no images were given; expected at least one")
+        text_options = plain_text_options(self.tokenizer, [query]) if query else {}
         try:
             return self.apply_chat_template(
                 conversations,
@@ -100,7 +109,7 @@ class VaryProcessor(ProcessorMixin):
                 return_dict=True,
                 return_tensors=return_tensors,
                 processor_kwargs={"images_kwargs": {"variant": variant}} if variant else None,
-                sanitize_control_tokens=bool(query),
+                **text_options,
             )
         except TemplateError as error:
             raise TaskError(str(error)) from error
@@ -171,8 +180,10 @@ class VaryProcessor(ProcessorMixin):
 
     def _template(self, layout: str | None) -> str:
         """The Jinja text of a layout's template."""
-        template: str = self._resolve_chat_template(self._layout(layout)[0])
-        return template
+        name = self._layout(layout)[0] or DEFAULT_LAYOUT
+        template = self.chat_template
+        chosen: str = template[name] if isinstance(template, Mapping) else template
+        return chosen
 
     def check_layout(self, name: str | None) -> str | None:
         """The name of a layout as it was given; `TaskError`, with those there are, if there is none of it."""

@@ -127,6 +127,9 @@ class _Decoder:
         finally:
             self._api.llama_batch_free(batch)
 
+    def run(self, steps: int) -> bool:
+        return False
+
     def cut(self, length: int) -> None:
         memory = self._api.llama_get_memory(self._context)
         for number in range(self._sequences):

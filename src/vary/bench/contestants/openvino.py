@@ -88,6 +88,9 @@ class _Decoder:
         self._length += new
         return torch.from_numpy(np.array(results["scores"]))
 
+    def run(self, steps: int) -> bool:
+        return False
+
     def cut(self, length: int) -> None:
         if length >= self._length:
             return

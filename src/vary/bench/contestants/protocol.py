@@ -76,6 +76,9 @@ class Decoding(Protocol):
         Returns (sequences, scored, vocabulary) in float32.
         """
 
+    def run(self, steps: int) -> bool:
+        """Takes steps of the likeliest token of every sequence by itself; False if it has to be told each."""
+
     def cut(self, length: int) -> None:
         """Forgets all but the first `length` tokens of every sequence."""
 

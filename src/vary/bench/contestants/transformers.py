@@ -194,6 +194,9 @@ class _Decoder:
         )
         return output.logits.float()
 
+    def run(self, steps: int) -> bool:
+        return False
+
     def cut(self, length: int) -> None:
         if (removed := self._cache.get_seq_length() - length) > 0:
             self._cache.crop(-removed)

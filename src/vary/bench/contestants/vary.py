@@ -14,7 +14,8 @@ from vary.bench.contestants.vary_decoders import build_decoder, native_absence
 from vary.bench.machine import package_versions
 from vary.bench.shapes import encoder_only
 from vary.bench.weights import build_model
-from vary.engine.decoders.interface import Decoder, Entry
+from vary.engine.cuda.branches import use_gpu_vision
+from vary.engine.decoders.interface import Decoder, Entry, RunsAhead
 from vary.engine.vision import VisionPrecision, use_native_blocks
 from vary.errors import NativeError
 from vary.model.configuration import VaryConfig
@@ -82,6 +83,8 @@ class _Encoder:
         self._model = build_model(encoder_only(order.config), order.weights, dtype).to(order.device)
         if order.precision not in DTYPES:
             use_native_blocks(self._model.model.vision_vocabulary, _vision_precision(order.precision))
+        elif order.device.type == "cuda":
+            use_gpu_vision(self._model)
 
     def encode(self, pixels: Mapping[str, Tensor]) -> Tensor:
         tokens = self._model.get_image_features(**pixels).pooler_output
@@ -106,6 +109,17 @@ class DecoderOfOurs:
         new = rows.to(self._like)
         entries = [Entry(number, own, scored) for number, own in zip(self._sequences, new, strict=True)]
         return self.decoder.read(entries).unflatten(0, (len(entries), scored))
+
+    def run(self, steps: int) -> bool:
+        if not isinstance(self.decoder, RunsAhead):
+            return False
+        ids = [0] * len(self._sequences)
+        while steps > 0:
+            count = min(steps, self.decoder.ahead)
+            chosen, _ = self.decoder.run(self._sequences, ids, count)
+            ids = [row[-1] for row in chosen]
+            steps -= count
+        return True
 
     def cut(self, length: int) -> None:
         for sequence in self._sequences:

@@ -8,6 +8,7 @@ from torch import Tensor
 from vary.bench.contestants.protocol import DTYPES, Order
 from vary.bench.shapes import decoder_only
 from vary.bench.weights import HEAD, LANGUAGE, build_model
+from vary.engine.decoders.graphed import GraphDecoder
 from vary.engine.decoders.interface import Decoder
 from vary.engine.decoders.library import LibraryDecoder
 from vary.engine.decoders.native import NativeDecoder
@@ -21,7 +22,7 @@ __all__ = ["build_decoder", "native_absence"]
 
 
 def build_decoder(order: Order) -> Decoder:
-    """The decoder of a precision with these weights: float types by torch's modules, integers by our kernels.
+    """The decoder of a precision with these weights: floats as a reader has them, integers by our kernels.
 
     Raises:
         NativeError: if the native kernels are wanted and not there.
@@ -29,7 +30,9 @@ def build_decoder(order: Order) -> Decoder:
     if order.precision not in DTYPES:
         return _native(order)
     model = build_model(decoder_only(order.config), order.weights, DTYPES[order.precision])
-    return LibraryDecoder(model.to(order.device))
+    model.to(order.device)
+    recorded = order.device.type == "cuda" and GraphDecoder.supports(model)
+    return GraphDecoder(model) if recorded else LibraryDecoder(model)
 
 
 def native_absence(config: VaryConfig, device: str) -> str:

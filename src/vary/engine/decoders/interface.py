@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-__all__ = ["Decoder", "Entry"]
+__all__ = ["Decoder", "Entry", "RunsAhead"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Decoder(Protocol):
         context: how many tokens a sequence may hold; None where the model knows no end.
         exact: whether the scores of a token are the same bits however its sequence was cut into calls and
             whatever else was in them.
+        alone: whether the model has no modules of its own for what this computes.
         token_cost: of one more token in a step of one sequence, in steps: how dear a draft is to check.
     """
 
@@ -47,6 +48,7 @@ class Decoder(Protocol):
     hidden_size: int
     context: int | None
     exact: bool
+    alone: bool
     token_cost: float
 
     def open(self) -> int:
@@ -69,6 +71,36 @@ class Decoder(Protocol):
 
         Returns the wanted scores (sum of `scored`, vocabulary_size) in float32, on the device of the model,
         entry after entry and in each in the order of its tokens.
+
+        Raises:
+            ContextError: if a sequence grew longer than `context`.
+        """
+
+
+@runtime_checkable
+class RunsAhead(Protocol):
+    """A decoder that also chooses: several steps of the likeliest token, before anybody looks at them.
+
+    Attributes:
+        ahead: steps that are worth taking at once: more save time, and are in vain where an answer ends.
+    """
+
+    ahead: int
+
+    def run(
+        self, sequences: Sequence[int], ids: Sequence[int], steps: int, suppressed: Sequence[int] = ()
+    ) -> tuple[list[list[int]], Tensor]:
+        """Reads a token of each sequence, then the likeliest next one, and so on.
+
+        Args:
+            sequences: each named once.
+            ids: the token of each that is read first.
+            steps: tokens that are read, at least 1.
+            suppressed: ids that are never chosen.
+
+        Returns:
+            The tokens chosen after each one read, of every sequence `steps`, the last of which is not read;
+            and their log-probabilities (sequences, steps) among what is not suppressed.
 
         Raises:
             ContextError: if a sequence grew longer than `context`.

@@ -47,6 +47,7 @@ class LibraryDecoder:
     """
 
     exact = False
+    alone = False
     token_cost = TOKEN_COST
 
     def __init__(self, model: VaryForConditionalGeneration) -> None:

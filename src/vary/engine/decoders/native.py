@@ -31,6 +31,7 @@ class NativeDecoder:
     """
 
     exact = True
+    alone = True
 
     def __init__(self, model: PackedModel, *, threads: int | None = None, kernels: str = "") -> None:
         """A decoder over packed weights.
