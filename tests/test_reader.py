@@ -6,14 +6,19 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from vary.engine.lines import LineReading
 from vary.errors import CheckpointError, DeviceError, InputError, TaskError
+from vary.inputs.windows import Window
 from vary.outputs.document import Document, PageStatus
 from vary.reader import Reader
 
@@ -81,6 +86,28 @@ def test_batching_over_windows_and_pages_changes_nothing(
     alone = [reader.read(page, max_new_tokens=10).pages[0] for page in pages]
     assert [page.text for page in together.pages] == [page.text for page in alone]
     assert [page.number for page in together.pages] == [1, 2, 3, 4]
+
+
+def test_what_does_not_fit_into_memory_is_read_in_halves(
+    reader: Reader, page: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = reader.read(page, max_new_tokens=10).text
+    read_windows, sizes = Reader._read_windows, list[int]()
+
+    def small_memory(self: Reader, windows: Sequence[Window], *rest: Any) -> list[LineReading]:
+        sizes.append(len(windows))
+        if len(windows) > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee there.")
+        return read_windows(self, windows, *rest)
+
+    monkeypatch.setattr(Reader, "_read_windows", small_memory)
+    fits = 1
+    assert reader.read(page, max_new_tokens=10).text == expected
+    assert sizes[0] > 1
+    assert sizes.count(1) == sizes[0]
+    fits = 0
+    with pytest.raises(DeviceError, match=r"single window of tiny nano \(CUDA out of memory.*2.00 GiB"):
+        reader.read(page, max_new_tokens=10)
 
 
 @pytest.mark.parametrize(

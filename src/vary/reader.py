@@ -29,7 +29,7 @@ from vary.engine.guards import LoopFinding
 from vary.engine.lines import LineReading, read_lines
 from vary.engine.streaming import text_guard
 from vary.engine.vision import use_native_blocks
-from vary.errors import ContextError, NativeError, TaskError, VaryError
+from vary.errors import ContextError, DeviceError, NativeError, TaskError, VaryError
 from vary.inputs.page_image import DEFAULT_LIMITS, InputLimits, PageFailure, PageImage
 from vary.inputs.page_range import parse_page_range
 from vary.inputs.pages import DEFAULT_DPI, Source, open_pages, page_count, source_name
@@ -54,7 +54,8 @@ PAGE_TOKENS = 4096
 GROUP_WINDOWS = 96
 """Windows of so many are collected, from one page or several, before they are sorted by width and read."""
 GROUP_PAGES, GROUP_PIXELS = 8, 40_000_000
-LINE_BATCH, PAGE_BATCH = 32, 1
+LINE_BATCH, PAGE_BATCH, GPU_PAGE_BATCH = 32, 1, 8
+"""Windows that are read at once, by default.  A CPU gains nothing from several pages at a time."""
 REMEMBERED_IDS, REMEMBERED_TEXTS = 2, 1 << 16
 """Texts of at most so many ids are remembered, and how many of them."""
 Progress = Callable[[int, int | None], None]
@@ -221,7 +222,8 @@ class Reader:
             task, prompt: what to ask; by default the checkpoint's first task.
             language: of the task's prompt, `en` or `zh`, where the papers have it in both; by default the
                 checkpoint's first.
-            batch_size: windows that are read at once.
+            batch_size: windows that are read at once; by default 32 lines, or a page on a CPU and 8 on a GPU.
+                Where memory does not suffice for so many, they are read in halves.
             max_new_tokens: the longest answer per window; by default what can stand in it, and never more
                 than the language model's positions leave.
             temperature, top_k, top_p, repetition_penalty, seed, num_beams, no_repeat_ngram_size: see
@@ -243,7 +245,8 @@ class Reader:
         for name, value in (("batch_size", batch_size), ("max_new_tokens", max_new_tokens)):
             if value is not None and value < 1:
                 raise VaryError(f"{name} is {value}, expected at least 1")
-        default_batch = LINE_BATCH if self._reads_lines else PAGE_BATCH
+        page_batch = GPU_PAGE_BATCH if self.device.type == "cuda" else PAGE_BATCH
+        default_batch = LINE_BATCH if self._reads_lines else page_batch
         resolved = self.resolve_task(task, prompt, language)
         drafts = draft if isinstance(draft, PageDrafts) else self._page_drafts(draft, resolved, num_beams)
         order = _Order(
@@ -327,11 +330,30 @@ class Reader:
             batch = work[first : first + order.batch_size]
             windows = [job.windows.windows[number] for job, number in batch]
             started = time.monotonic()
-            readings = self._read_windows(windows, order, [job.draft for job, _ in batch])
+            readings = self._read_fitting(windows, order, [job.draft for job, _ in batch])
             share = (time.monotonic() - started) / len(batch)
             for (job, number), reading in zip(batch, readings, strict=True):
                 job.readings[number] = reading
                 job.seconds += share
+
+    def _read_fitting(
+        self, windows: Sequence[Window], order: _Order, drafts: Sequence[str]
+    ) -> list[LineReading]:
+        """Reads windows at once, or where an accelerator's memory does not suffice half of them at a time."""
+        try:
+            return self._read_windows(windows, order, drafts)
+        except torch.OutOfMemoryError as error:
+            if len(windows) == 1:
+                raise DeviceError(
+                    f"{self.device} has not enough memory for a single window of {self.name} "
+                    f"({str(error).splitlines()[0]}); free some, or load it with --dtype bfloat16"
+                ) from error
+        half = len(windows) // 2  # read outside of the handler, which keeps what did not fit
+        return [
+            reading
+            for part in (slice(half), slice(half, None))
+            for reading in self._read_fitting(windows[part], order, drafts[part])
+        ]
 
     def _read_windows(
         self, windows: Sequence[Window], order: _Order, drafts: Sequence[str]

@@ -84,7 +84,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add("--dpi", type=console.positive_number, metavar="N", help="resolution of PDF pages (default: 200)")
     console.add_model_options(parser)
-    add("--batch-size", type=console.positive_int, metavar="N", help="windows that are read at once")
+    add(
+        "--batch-size",
+        type=console.positive_int,
+        metavar="N",
+        help="windows that are read at once (default: 32 lines; a page, on a GPU 8)",
+    )
     add("--max-new-tokens", type=console.positive_int, metavar="N", help="longest answer per window")
     console.add_sampling_options(parser)
     add(

@@ -79,7 +79,7 @@ class GraphDecoder:
         self._rows: dict[int, int] = {}
         self._lengths: dict[int, int] = {}
         self._opened = 0
-        self.name = f"graphs ({str(head.dtype).removeprefix('torch.')}, {head.device.type})"
+        self.name = f"recorded graphs ({str(head.dtype).removeprefix('torch.')}, {head.device.type})"
         self.vocabulary_size, self.hidden_size = shape.vocabulary, shape.hidden
         self.context: int | None = shape.context
 
