@@ -28,6 +28,7 @@ from vary.engine.generation import Sampling, context_length, generate
 from vary.engine.guards import LoopFinding
 from vary.engine.lines import LineReading, read_lines
 from vary.engine.streaming import text_guard
+from vary.engine.surveys import use_native_survey
 from vary.engine.vision import use_native_blocks
 from vary.errors import ContextError, DeviceError, NativeError, TaskError, VaryError
 from vary.inputs.page_image import DEFAULT_LIMITS, InputLimits, PageFailure, PageImage
@@ -150,15 +151,18 @@ class Reader:
     def with_native_parts(self) -> Reader:
         """Takes the fastest parts that run here; they compute the same, up to rounding.
 
-        On a CPU the native kernels compute the vision vocabulary network.  In float32 they add up in another
-        order than PyTorch; of a checkpoint in another type, or with packed weights, products have 12 bits and
-        more, which is closer than bfloat16.  On a GPU both the network and the language model have kernels.
+        On a CPU the native kernels compute the vision vocabulary network, and look through the scores of a
+        CTC branch.  In float32 they add up in another order than PyTorch; of a checkpoint in another type, or
+        with packed weights, products have 12 bits and more, which is closer than bfloat16.  On a GPU both the
+        network and the language model have kernels.
         """
         exact = self.decoder is None and self.model.dtype == torch.float32
         with suppress(NativeError):  # then PyTorch computes it, and the settings of a document say so
             if self.device.type == "cpu":
                 network = self.model.model.vision_vocabulary
                 self._vision = use_native_blocks(network, "float32" if exact else "int16")
+                if exact and self._reads_lines:
+                    use_native_survey(self.model)
             elif self.device.type == "cuda":
                 from vary.engine.cuda.branches import use_gpu_vision
 

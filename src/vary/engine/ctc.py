@@ -49,16 +49,20 @@ class CTCFrames:
         self._model, self._blank, self._never = model, blank, list(never)
         lengths = features.ctc_lengths.tolist()
         hidden = torch.cat([row[:length] for row, length in zip(features.ctc_frames, lengths, strict=True)])
-        paths, totals = [], []
-        for start in range(0, len(hidden), SCORED_AT_ONCE):
-            scores = model.scores(hidden[start : start + SCORED_AT_ONCE]).float()
-            scores[:, self._never] = -torch.inf
-            chances = scores.log_softmax(-1)
-            paths.append(chances.argmax(-1))
-            totals.append(scores[:, blank] - chances[:, blank])
-        self.paths = [path.tolist() for path in torch.cat(paths).split(lengths)]
+        best, totals = self._looked_through(hidden) if model.survey is None else model.survey(hidden, never)
+        self.paths = [path.tolist() for path in best.split(lengths)]
         self._hidden = hidden.split(lengths)
-        self._totals = torch.cat(totals).split(lengths)
+        self._totals = totals.split(lengths)
+
+    def _looked_through(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Of frames (N, C) the likeliest id (N,) and the logarithm of the sum of exponentials (N,)."""
+        best, totals = [], []
+        for part in hidden.split(SCORED_AT_ONCE):
+            scores = self._model.scores(part).float()
+            scores[:, self._never] = -torch.inf
+            best.append(scores.argmax(-1))
+            totals.append(scores.logsumexp(-1))
+        return torch.cat(best), torch.cat(totals)
 
     def columns(self, line: int, ids: Sequence[int]) -> Tensor:
         """The log-probabilities (frames, len(ids)) of some ids in a line, on the CPU."""

@@ -15,7 +15,7 @@ from vary.engine.native import check, load_library
 from vary.errors import NativeError
 from vary.model.vision_vocabulary import Block, VisionVocabulary, table_for
 
-__all__ = ["NativeBlocks", "VisionPrecision", "use_native_blocks"]
+__all__ = ["PANEL", "NativeBlocks", "PackedLinear", "VisionPrecision", "use_native_blocks", "vision_library"]
 
 VisionPrecision = Literal["float32", "int16", "int8"]
 """How products are computed: as PyTorch does, up to the order of additions; with about 12 bits; with 7 and 8.
@@ -66,7 +66,7 @@ class _Grid(_Structure):
 
 
 @cache
-def _library() -> ctypes.CDLL:
+def vision_library() -> ctypes.CDLL:
     """The library with the types of its functions for this network; NativeError if it is not there."""
     library = load_library()
     number, pointer = ctypes.c_int32, ctypes.c_void_p
@@ -76,13 +76,17 @@ def _library() -> ctypes.CDLL:
     library.vary_vision_packed_bytes.argtypes = (number, number, number)
     library.vary_vision_pack.restype = None
     library.vary_vision_pack.argtypes = (number, number, number, pointer, pointer)
+    library.vary_vision_survey_runs.restype = number
+    library.vary_vision_survey_runs.argtypes = ()
+    library.vary_vision_survey.restype = number
+    library.vary_vision_survey.argtypes = (pointer, pointer, number, pointer, pointer, number)
     library.vary_vision_run.restype = number
     library.vary_vision_run.argtypes = (pointer, pointer, number, pointer, pointer, number)
     return library
 
 
 @dataclass(frozen=True, slots=True)
-class _Linear:
+class PackedLinear:
     """A linear layer as the kernels take it."""
 
     outputs: int
@@ -91,18 +95,20 @@ class _Linear:
     bias: Tensor
 
     @classmethod
-    def of(cls, layer: nn.Linear, precision: int) -> _Linear:
+    def of(cls, layer: nn.Linear, precision: int) -> PackedLinear:
         outputs, inputs = layer.weight.shape
         weight = _plain(layer.weight)
         packed = torch.empty(
-            _library().vary_vision_packed_bytes(precision, outputs, inputs), dtype=torch.uint8
+            vision_library().vary_vision_packed_bytes(precision, outputs, inputs), dtype=torch.uint8
         )
-        _library().vary_vision_pack(precision, outputs, inputs, weight.data_ptr(), packed.data_ptr())
+        vision_library().vary_vision_pack(precision, outputs, inputs, weight.data_ptr(), packed.data_ptr())
         bias = torch.zeros(outputs) if layer.bias is None else _plain(layer.bias)
         return cls(outputs, inputs, packed, bias)
 
-    def matrix(self) -> _Matrix:
-        return _Matrix(self.outputs, self.inputs, self.packed.data_ptr(), self.bias.data_ptr())
+    def matrix(self, bias: Tensor | None = None) -> _Matrix:
+        """The layer, or with another bias and as many outputs; both have to outlive it."""
+        bias = self.bias if bias is None else bias
+        return _Matrix(len(bias), self.inputs, self.packed.data_ptr(), bias.data_ptr())
 
 
 class NativeBlocks:
@@ -126,7 +132,7 @@ class NativeBlocks:
         number = PRECISIONS.index(precision)
         inner = int(config.hidden_size * config.mlp_ratio)
         self._sizes = (number, config.hidden_size, inner, config.num_attention_heads, config.layer_norm_eps)
-        kernels: bytes | None = _library().vary_vision_kernels(ctypes.byref(_Shape(*self._sizes)))
+        kernels: bytes | None = vision_library().vary_vision_kernels(ctypes.byref(_Shape(*self._sizes)))
         if kernels is None or config.hidden_act != "gelu":
             raise NativeError(
                 "the native kernels of the vision vocabulary network need a processor with AVX2, GELU, and "
@@ -155,7 +161,7 @@ class NativeBlocks:
             *(block.structure(*pair, rows, columns) for block, pair in zip(self._blocks, tables, strict=True))
         )
         grid = _Grid(images, rows, columns, None if own is None else own.data_ptr())
-        status = _library().vary_vision_run(
+        status = vision_library().vary_vision_run(
             *(ctypes.byref(_Shape(*self._sizes)), blocks, len(tables), ctypes.byref(grid)),
             *(tokens.data_ptr(), torch.get_num_threads()),
         )
@@ -170,7 +176,7 @@ class _PackedBlock:
         attention, mlp = block.attn, block.mlp
         self.window, self._resize = block.window, attention.resize
         self.linears = [
-            _Linear.of(layer, precision) for layer in (attention.qkv, attention.proj, mlp.lin1, mlp.lin2)
+            PackedLinear.of(layer, precision) for layer in (attention.qkv, attention.proj, mlp.lin1, mlp.lin2)
         ]
         self._norms = [[_plain(norm.weight), _plain(norm.bias)] for norm in (block.norm1, block.norm2)]
         self._row_table, self._column_table = _plain(attention.rel_pos_h), _plain(attention.rel_pos_w)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,7 @@ from vary.model.vision_vocabulary import VisionVocabulary
 
 __all__ = ["VaryForConditionalGeneration", "VaryImageFeatures", "VaryModel"]
 
+Survey = Callable[[Tensor, Sequence[int]], tuple[Tensor, Tensor]]
 BranchRunner = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]]
 PIXEL_INPUTS = ("pixel_values", "pixel_values_clip", "pixel_widths")
 
@@ -277,6 +278,9 @@ class VaryForConditionalGeneration(VaryPreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.model = VaryModel(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        # Takes states (N, C) and ids that do not count; gives the likeliest id and the logarithm of the sum of
+        # exponentials of the head's scores (N,).  See vary.engine.surveys.
+        self.survey: Survey | None = None
         embedding = next(
             name for name, module in self.named_modules() if module is self.model.get_input_embeddings()
         )

@@ -37,3 +37,18 @@ VARY_PUBLIC int32_t vary_vision_run(const vary::vision::Shape* shape, const vary
     return 2;
   }
 }
+
+// Whether this processor has what `vary_vision_survey` takes.
+VARY_PUBLIC int32_t vary_vision_survey_runs() { return best_kernels() != nullptr; }
+
+// 0, or 2 where memory does not suffice.
+VARY_PUBLIC int32_t vary_vision_survey(const vary::vision::Matrix* matrix, const float* rows, int32_t count,
+                                       int32_t* best, float* totals, int32_t threads) {
+  try {
+    vary::Threads pool(threads);
+    best_kernels()->survey(*matrix, rows, count, best, totals, pool);
+    return 0;
+  } catch (const std::exception&) {
+    return 2;
+  }
+}

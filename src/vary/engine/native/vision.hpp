@@ -59,6 +59,8 @@ struct Kernels {
   void (*pack)(Precision precision, int outputs, int inputs, const float* weights, uint8_t* packed);
   // tokens (images, rows, columns, hidden) through all blocks, in place.
   void (*run)(const Shape& shape, const Block* blocks, int count, const Grid& grid, float* tokens, Threads& threads);
+  // rows (count, inputs) times a float matrix: each one's largest output, and the log of its sum of exponentials.
+  void (*survey)(const Matrix& matrix, const float* rows, int count, int32_t* best, float* totals, Threads& threads);
 };
 
 // Null where this processor, or this build, has none.
