@@ -278,8 +278,8 @@ class VaryForConditionalGeneration(VaryPreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.model = VaryModel(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
-        # Takes states (N, C) and ids that do not count; gives the likeliest id and the logarithm of the sum of
-        # exponentials of the head's scores (N,).  See vary.engine.surveys.
+        # Takes states (N, C) and ids that do not count; gives the likeliest id and the logarithm of the sum
+        # of exponentials of the head's scores (N,).  See vary.engine.surveys.
         self.survey: Survey | None = None
         embedding = next(
             name for name, module in self.named_modules() if module is self.model.get_input_embeddings()
