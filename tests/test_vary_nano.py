@@ -41,15 +41,15 @@ def read(reader: Reader, page: Image.Image) -> Document:
 
 def test_the_example_is_read(read: Document) -> None:
     assert read.status is PageStatus.OK
-    assert error_rate(read.text, TRUTH, "en").rate < 0.03
+    assert error_rate(read.text, TRUTH, "en").rate < 0.005
 
 
-def test_chinese_is_read_with_errors(reader: Reader, shared_dir: Path) -> None:
+def test_chinese_is_read(reader: Reader, shared_dir: Path) -> None:
     """Large and small print, clean, in two typefaces that were not trained on."""
     suite = {page.image.name: page for page in load_suite(shared_dir / "eval" / "pages")}
     for name in ("zh_large_0.png", "zh_short_1.png"):
         page = suite[name]
-        assert error_rate(reader.read(page.image).text, page.text, page.language).rate < 0.15
+        assert error_rate(reader.read(page.image).text, page.text, page.language).rate < 0.02
 
 
 def test_the_checkpoint_says_what_it_is(reader: Reader) -> None:
@@ -76,13 +76,13 @@ def scan(page: Image.Image) -> Image.Image:
 @pytest.mark.parametrize(
     ("change", "limit"),
     [
-        (scan, 0.08),
-        (lambda page: Image.fromarray(255 - np.asarray(page)), 0.08),
+        (scan, 0.01),
+        (lambda page: Image.fromarray(255 - np.asarray(page)), 0.01),
         (
             lambda page: page.resize((page.width * 7 // 10, page.height * 7 // 10), Image.Resampling.LANCZOS),
-            0.10,
+            0.01,
         ),
-        (lambda page: page.resize((page.width * 2, page.height * 2), Image.Resampling.BICUBIC), 0.06),
+        (lambda page: page.resize((page.width * 2, page.height * 2), Image.Resampling.BICUBIC), 0.01),
     ],
     ids=["scan", "light on dark", "small", "large"],
 )
@@ -96,13 +96,17 @@ def test_confidence_falls_with_the_quality_of_the_page(
     reader: Reader, page: Image.Image, read: Document
 ) -> None:
     blurred = [reader.read(page.filter(ImageFilter.GaussianBlur(radius))).confidence for radius in (1.5, 3)]
-    faint = reader.read(ImageEnhance.Contrast(page).enhance(0.35).filter(ImageFilter.GaussianBlur(1)))
     values = [read.confidence, *blurred]
     assert None not in values
     assert values == sorted(values, reverse=True)
     assert values[0] > values[-1] + 0.1
+
+
+def test_faint_print_is_read_and_trusted(reader: Reader, page: Image.Image) -> None:
+    faint = reader.read(ImageEnhance.Contrast(page).enhance(0.35).filter(ImageFilter.GaussianBlur(1)))
+    assert error_rate(faint.text, TRUTH, "en").rate < 0.01
     assert faint.confidence is not None
-    assert faint.confidence < values[0]
+    assert faint.confidence > 0.98
 
 
 def test_every_word_has_its_place(read: Document) -> None:
@@ -151,7 +155,7 @@ def test_the_command_line_reads_what_it_can_and_names_what_it_cannot(
     ]
     assert (tmp_path / "out" / "white.txt").read_text(encoding="utf-8") == ""
     text = (tmp_path / "out" / "page.txt").read_text(encoding="utf-8")
-    assert error_rate(text, TRUTH, "en").rate < 0.03
+    assert error_rate(text, TRUTH, "en").rate < 0.01
 
 
 def test_a_pdf_of_images_becomes_json_with_provenance(page: Image.Image, tmp_path: Path) -> None:
@@ -162,7 +166,7 @@ def test_a_pdf_of_images_becomes_json_with_provenance(page: Image.Image, tmp_pat
     document = json.loads(done.stdout)
     assert [entry["status"] for entry in document["pages"]] == ["ok", "blank"]
     assert document["model"]["name"] == "vary-nano"
-    assert error_rate(Document.from_json(done.stdout).text, TRUTH, "en").rate < 0.05
+    assert error_rate(Document.from_json(done.stdout).text, TRUTH, "en").rate < 0.01
 
 
 def test_unknown_tasks_are_refused_with_the_reason(tmp_path: Path, page: Image.Image) -> None:
