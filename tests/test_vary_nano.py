@@ -109,6 +109,15 @@ def test_faint_print_is_read_and_trusted(reader: Reader, page: Image.Image) -> N
     assert faint.confidence > 0.98
 
 
+def test_a_page_that_is_mostly_too_faint_is_not_ok(reader: Reader, page: Image.Image) -> None:
+    """Most of its lines are taken for show-through; what is left alone is read without an error."""
+    fainter = reader.read(ImageEnhance.Contrast(page).enhance(0.3).filter(ImageFilter.GaussianBlur(1.5)))
+    [found] = fainter.pages
+    assert len(fainter.text) < len(TRUTH) / 2
+    assert found.status is not PageStatus.OK
+    assert "faint line" in found.message
+
+
 def test_every_word_has_its_place(read: Document) -> None:
     lines = read.pages[0].lines
     assert len(lines) > 15

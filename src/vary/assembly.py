@@ -124,13 +124,16 @@ def _detections(
 def build_page(page: PageImage, windows: PageWindows, blocks: Sequence[Block], *, seconds: float) -> Page:
     """The page of the document, its status, and whatever a user should know about it."""
     status = PageStatus.BLANK if windows.blank else status_of(blocks, minimum_confidence=MINIMUM_CONFIDENCE)
+    reasons = _reasons(status, blocks)
+    if status is PageStatus.OK and windows.faint > sum(len(block.lines) for block in blocks):
+        status = PageStatus.LOW_CONFIDENCE  # show-through is less than a page's text: this is a faint page
     return Page(
         number=page.index + 1,
         width=page.width,
         height=page.height,
         source=page.source,
         status=status,
-        message="; ".join([*page.notes, *_faint(windows.faint), *_reasons(status, blocks), *_notes(blocks)]),
+        message="; ".join([*page.notes, *_faint(windows.faint), *reasons, *_notes(blocks)]),
         blocks=tuple(blocks),
         dpi=page.dpi,
         rotation=page.rotation,

@@ -32,7 +32,7 @@ NUMBERS: tuple[tuple[str, Any, str], ...] = (
     ("learning_rate", console.positive_number, "its peak"),
     ("warmup_fraction", console.share, "share of the run in which the rate rises"),
     ("decay_fraction", console.share, "last share of the run in which a trapezoid's rate falls"),
-    ("final_fraction", console.share, "where the rate ends, as a share of its peak"),
+    ("final_fraction", console.number, "where the rate ends, as a share of its peak"),
     ("weight_decay", console.number, "of matrices"),
     ("clip", console.positive_number, "the largest norm of the gradient"),
     ("ema_decay", console.share, "average the weights, and export the average; such as 0.999"),
