@@ -10,6 +10,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from vary.engine.cuda.current import current
 from vary.engine.cuda.vision import use_triton_blocks
 from vary.errors import NativeError
 from vary.model.modeling import VaryForConditionalGeneration, VaryModel
@@ -50,6 +51,10 @@ class RecordedBranches:
 
     def __call__(self, pixels: Tensor, clip_pixels: Tensor | None) -> Found:
         """See `VaryModel.get_image_features`; what is returned stays as it is when others are encoded."""
+        with current(pixels.device):
+            return self._found(pixels, clip_pixels)
+
+    def _found(self, pixels: Tensor, clip_pixels: Tensor | None) -> Found:
         size = self._model.config.vision_vocabulary_config.patch_size
         patches = len(pixels) * (pixels.shape[-2] // size) * (pixels.shape[-1] // size)
         if patches > FEW or torch.cuda.is_current_stream_capturing():

@@ -11,7 +11,7 @@ __all__ = ["PAGE", "PagedCache"]
 
 PAGE = 64
 """Positions of a page."""
-PAGES, ROWS, COLUMNS = 64, 8, 16
+PAGES, ROWS, COLUMNS = 32, 8, 16
 """Pages, sequences, and pages a sequence for which there is room at first."""
 
 

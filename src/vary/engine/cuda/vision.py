@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vary.engine.cuda.current import current
 from vary.errors import NativeError
 from vary.model.vision_vocabulary import MASKED_SCORE, Block, RelativeAttention, VisionVocabulary, table_for
 
@@ -78,6 +79,10 @@ class TritonBlocks:
 
     def __call__(self, x: Tensor, valid_columns: Tensor | None = None) -> Tensor:
         """x (B, h, w, C) on a GPU, valid_columns (B, w) or None, to (B, h, w, C)."""
+        with current(x.device):
+            return self._through_blocks(x, valid_columns)
+
+    def _through_blocks(self, x: Tensor, valid_columns: Tensor | None) -> Tensor:
         shape = x.shape
         tokens = x.reshape(-1, shape[-1])
         first = self._blocks[0].norm1

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vary.engine.cuda.batch import Batch, Operations
 from vary.engine.cuda.cache import PagedCache
+from vary.engine.cuda.current import current
 from vary.engine.cuda.weights import DecoderWeights
 from vary.engine.decoders.interface import Entry
 from vary.engine.packing import TextShape
@@ -149,7 +150,8 @@ class GraphDecoder:
             for entry, begin in zip(entries, begins, strict=True)
             for place in range(begin + len(entry.embeddings) - entry.scored, begin + len(entry.embeddings))
         ]
-        scores = self._read(x, [rows, positions], tuple(fresh), wanted)
+        with current(self._device):
+            scores = self._read(x, [rows, positions], tuple(fresh), wanted)
         for entry in entries:
             self._lengths[entry.sequence] += len(entry.embeddings)
         return scores
@@ -170,17 +172,24 @@ class GraphDecoder:
             [self._lengths[sequence] for sequence in sequences],
             list(ids),
         ]
-        recording = self._recording("run", len(ids))
-        recording.where[:, : len(ids)] = torch.tensor(where, dtype=torch.int32)
-        recording.where[:2, len(ids) :] = 0
+        with current(self._device):
+            chosen, chances = self._run(torch.tensor(where, dtype=torch.int32), steps)
+        for sequence in sequences:
+            self._lengths[sequence] += steps
+        return chosen.tolist(), chances
+
+    def _run(self, where: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """The tokens chosen behind rows, positions, ids (3, B), and their log-probabilities: (B, steps)."""
+        count = where.shape[1]
+        recording = self._recording("run", count)
+        recording.where[:, :count] = where
+        recording.where[:2, count:] = 0
         chosen, chances = [], []
         for _ in range(steps):
             recording.replay()
-            chosen.append(recording.where[2, : len(ids)].clone())
-            chances.append(recording.chances[: len(ids)].clone())
-        for sequence in sequences:
-            self._lengths[sequence] += steps
-        return torch.stack(chosen, 1).tolist(), torch.stack(chances, 1)
+            chosen.append(recording.where[2, :count].clone())
+            chances.append(recording.chances[:count].clone())
+        return torch.stack(chosen, 1), torch.stack(chances, 1)
 
     def _reserve(self, sequence: int, count: int) -> None:
         """Makes room for further tokens of a sequence."""
