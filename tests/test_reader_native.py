@@ -75,7 +75,7 @@ def test_without_the_kernels_everything_but_packed_weights_works(
         raise NativeError("the native kernels were not built with this installation; install a C++ compiler")
 
     monkeypatch.setattr("vary.engine.vision.load_library", missing)
-    monkeypatch.setattr("vary.engine.vision._library", missing)
+    monkeypatch.setattr("vary.engine.vision.vision_library", missing)
     monkeypatch.setattr("vary.quantized.load_library", missing)
     document = Reader.load().read(PAGE)
     assert document.model.settings["vision"] == "PyTorch"
