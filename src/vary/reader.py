@@ -9,7 +9,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,17 +20,15 @@ import torch
 from vary import __version__
 from vary.assembly import answer_blocks, build_page, line_blocks
 from vary.assets import default_checkpoint
-from vary.engine.decoders.graphed import GraphDecoder
 from vary.engine.decoders.interface import Decoder
 from vary.engine.devices import resolve_device
 from vary.engine.drafts import TextDraft
+from vary.engine.fast_parts import use_fast_parts
 from vary.engine.generation import Sampling, context_length, generate
 from vary.engine.guards import LoopFinding
 from vary.engine.lines import LineReading, read_lines
 from vary.engine.streaming import text_guard
-from vary.engine.surveys import use_native_survey
-from vary.engine.vision import use_native_blocks
-from vary.errors import ContextError, DeviceError, NativeError, TaskError, VaryError
+from vary.errors import ContextError, DeviceError, TaskError, VaryError
 from vary.inputs.page_image import DEFAULT_LIMITS, InputLimits, PageFailure, PageImage
 from vary.inputs.page_range import parse_page_range
 from vary.inputs.pages import DEFAULT_DPI, Source, open_pages, page_count, source_name
@@ -104,9 +102,9 @@ class Reader:
         self.name = name
         self.device = device
         self.decoder = decoder
-        # Single tokens and pairs are asked for again and again, and the library takes its time with each.
         self._nano: Reader | None = None
         self._vision = "PyTorch"
+        # Single tokens and pairs are asked for again and again, and the library takes its time with each.
         self._short_text = lru_cache(maxsize=REMEMBERED_TEXTS)(partial(_text_of, processor.tokenizer))
 
     @classmethod
@@ -144,31 +142,13 @@ class Reader:
         check_memory(folder, name, place, kind, quantize)
         if quantize is None:
             model, processor = load_checkpoint(folder, dtype=kind, tokenizer=tokenizer)
-            return cls(model, processor, name, place).with_native_parts()
+            return cls(model, processor, name, place).with_fast_parts()
         parts = load_quantized(folder, quantize=quantize, dtype=kind or torch.float32, tokenizer=tokenizer)
-        return cls(parts[0], parts[1], name, place, parts[2]).with_native_parts()
+        return cls(parts[0], parts[1], name, place, parts[2]).with_fast_parts()
 
-    def with_native_parts(self) -> Reader:
-        """Takes the fastest parts that run here; they compute the same, up to rounding.
-
-        On a CPU the native kernels compute the vision vocabulary network, and look through the scores of a
-        CTC branch.  In float32 they add up in another order than PyTorch; of a checkpoint in another type, or
-        with packed weights, products have 12 bits and more, which is closer than bfloat16.  On a GPU both the
-        network and the language model have kernels.
-        """
-        exact = self.decoder is None and self.model.dtype == torch.float32
-        with suppress(NativeError):  # then PyTorch computes it, and the settings of a document say so
-            if self.device.type == "cpu":
-                network = self.model.model.vision_vocabulary
-                self._vision = use_native_blocks(network, "float32" if exact else "int16")
-                if exact and self._reads_lines:
-                    use_native_survey(self.model)
-            elif self.device.type == "cuda":
-                from vary.engine.cuda.branches import use_gpu_vision
-
-                self._vision = use_gpu_vision(self.model)
-        if self.device.type == "cuda" and self.decoder is None and GraphDecoder.supports(self.model):
-            self.decoder = GraphDecoder(self.model)
+    def with_fast_parts(self) -> Reader:
+        """Takes the fastest implementations that run on its device, see `vary.engine.fast_parts`."""
+        self._vision, self.decoder = use_fast_parts(self.model, self.decoder)
         return self
 
     @property

@@ -89,6 +89,27 @@ def _some_tokens(
 
 
 @triton.jit
+def _products(
+    x, weight, norm, first, second, token, tokens, rows, columns: tl.constexpr,
+    TWO: tl.constexpr, NORM: tl.constexpr, ONE: tl.constexpr, TOKENS: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, EVEN: tl.constexpr, OVERLAP: tl.constexpr,
+):  # fmt: skip
+    """See `_one_token` and `_some_tokens`; the next kernel may begin, up to where it needs what they make."""
+    if OVERLAP:
+        tl.extra.cuda.gdc_launch_dependents()
+    if ONE:
+        sums, more, squares = _one_token(
+            x, weight, norm, first, second, token, rows, columns, TWO, NORM, ROWS, COLUMNS, EVEN, OVERLAP
+        )
+    else:
+        sums, more, squares = _some_tokens(
+            x, weight, norm, first, second, token, tokens, rows, columns,
+            TWO, NORM, TOKENS, ROWS, COLUMNS, EVEN, OVERLAP,
+        )  # fmt: skip
+    return sums, more, squares
+
+
+@triton.jit
 def project(
     x, weight, norm, residual, out, tokens, rows, epsilon, columns: tl.constexpr,
     GATED: tl.constexpr, NORM: tl.constexpr, RESIDUAL: tl.constexpr, ONE: tl.constexpr,
@@ -102,17 +123,10 @@ def project(
     token = tl.program_id(1) * TOKENS
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     total = rows * 2 if GATED else rows
-    if OVERLAP:
-        tl.extra.cuda.gdc_launch_dependents()
-    if ONE:
-        sums, more, squares = _one_token(
-            x, weight, norm, row, rows + row, token, total, columns, GATED, NORM, ROWS, COLUMNS, EVEN, OVERLAP
-        )
-    else:
-        sums, more, squares = _some_tokens(
-            x, weight, norm, row, rows + row, token, tokens, total, columns,
-            GATED, NORM, TOKENS, ROWS, COLUMNS, EVEN, OVERLAP,
-        )  # fmt: skip
+    sums, more, squares = _products(
+        x, weight, norm, row, rows + row, token, tokens, total, columns,
+        GATED, NORM, ONE, TOKENS, ROWS, COLUMNS, EVEN, OVERLAP,
+    )  # fmt: skip
     if NORM:
         scale = tl.rsqrt(squares / columns + epsilon)
         sums *= scale[None, :]
@@ -146,17 +160,10 @@ def project_rotated(
     low = tl.program_id(0) % (HALF // ROWS) * ROWS + tl.arange(0, ROWS)
     row = head * 2 * HALF + low
     total = (heads + 2 * kv_heads) * 2 * HALF
-    if OVERLAP:
-        tl.extra.cuda.gdc_launch_dependents()
-    if ONE:
-        first, second, squares = _one_token(
-            x, weight, norm, row, row + HALF, token, total, columns, True, True, ROWS, COLUMNS, EVEN, OVERLAP
-        )
-    else:
-        first, second, squares = _some_tokens(
-            x, weight, norm, row, row + HALF, token, tokens, total, columns,
-            True, True, TOKENS, ROWS, COLUMNS, EVEN, OVERLAP,
-        )  # fmt: skip
+    first, second, squares = _products(
+        x, weight, norm, row, row + HALF, token, tokens, total, columns,
+        True, True, ONE, TOKENS, ROWS, COLUMNS, EVEN, OVERLAP,
+    )  # fmt: skip
     scale = tl.rsqrt(squares / columns + epsilon)[None, :]
     first = first * scale + tl.load(bias + row).to(tl.float32)[:, None]
     second = second * scale + tl.load(bias + row + HALF).to(tl.float32)[:, None]

@@ -1,0 +1,49 @@
+"""Which implementations compute a model that only reads: the fastest ones that run on its device."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import torch
+
+from vary.engine.decoders.graphed import GraphDecoder
+from vary.engine.decoders.interface import Decoder
+from vary.engine.surveys import use_native_survey
+from vary.engine.vision import use_native_blocks
+from vary.errors import NativeError
+from vary.model.modeling import VaryForConditionalGeneration
+
+__all__ = ["use_fast_parts"]
+
+
+def use_fast_parts(
+    model: VaryForConditionalGeneration, decoder: Decoder | None = None
+) -> tuple[str, Decoder | None]:
+    """Lets a model's parts be computed by what is fastest here; it is the same, up to rounding.
+
+    On a CPU the native kernels compute the vision vocabulary network, and look through the scores of a CTC
+    branch.  In float32 they add up in another order than PyTorch; of a checkpoint in another type, or with
+    packed weights, products have 12 bits and more, which is closer than bfloat16.  On a GPU both the network
+    and the language model have kernels.  Where there are none, PyTorch computes.
+
+    Args:
+        model: on its device, in evaluation mode; its weights do not change any more.
+        decoder: of its language model, where it has one already.
+
+    Returns:
+        What computes the vision vocabulary network, for people, and the decoder; None for the library's.
+    """
+    vision = "PyTorch"
+    exact = decoder is None and model.dtype == torch.float32
+    with suppress(NativeError):
+        if model.device.type == "cpu":
+            vision = use_native_blocks(model.model.vision_vocabulary, "float32" if exact else "int16")
+            if exact and model.config.vision_vocabulary_config.ctc_frames:
+                use_native_survey(model)
+        elif model.device.type == "cuda":
+            from vary.engine.cuda.branches import use_gpu_vision  # imports Triton
+
+            vision = use_gpu_vision(model)
+    if model.device.type == "cuda" and decoder is None and GraphDecoder.supports(model):
+        decoder = GraphDecoder(model)
+    return vision, decoder
