@@ -27,6 +27,7 @@ GIVEN: dict[str, tuple[list[str], Any]] = {
     "language_weights": (["1,3"], (1.0, 3.0)),
     "typeset_share": (["0.5"], 0.5),
     "rare_share": (["0.5"], 0.5),
+    "final_fraction": (["0.5"], 0.5),
     "stages": (["0.5:7,1:9"], (Stage(0.5, 7), Stage(1.0, 9))),
     "ctc_weight": (["0.25"], 0.25),
     "schedule": (["cosine"], "cosine"),
