@@ -17,7 +17,7 @@ from vary.training.data.lines import Stage
 from vary.training.recipes.lines import LinesRecipe
 
 OF_THE_RUN = {"command", "recipe", "out", "resume", "cpu", "validation", "vocabulary"}
-PAINTED = {"paint", "languages", "language_weights", "typeset_share", "rare_share"}
+PAINTED = {"paint", "languages", "language_weights", "typeset_share", "rare_share", "characters"}
 GIVEN: dict[str, tuple[list[str], Any]] = {
     "preset": (["other"], "other"),
     "init_from": (["start"], Path("start")),
@@ -27,6 +27,7 @@ GIVEN: dict[str, tuple[list[str], Any]] = {
     "language_weights": (["1,3"], (1.0, 3.0)),
     "typeset_share": (["0.5"], 0.5),
     "rare_share": (["0.5"], 0.5),
+    "characters": ([str(Path(__file__).parent / "rare_characters.txt"), "--rare-share", "0.5"], "电党纸"),
     "final_fraction": (["0.5"], 0.5),
     "stages": (["0.5:7,1:9"], (Stage(0.5, 7), Stage(1.0, 9))),
     "ctc_weight": (["0.25"], 0.25),

@@ -20,6 +20,7 @@ from vary.model.character_vocabulary import (
     build_character_vocabulary,
     rebuild_character_vocabulary,
 )
+from vary.model.presets import CHINESE_ROWS
 from vary.model.tokenization import NANO_SPECIAL_TOKENS, encode_text, load_character_tokenizer, read_tiktoken
 
 NANO_FILE = Path(vary.__file__).parent / "assets" / "nano" / "nano.tiktoken"
@@ -96,6 +97,20 @@ def test_frequent_characters_and_all_of_gb2312_have_tokens() -> None:
     assert at["ⴰ"] < at["甲"] < at["乙"] < at["𠀀"] < at["一"] < at["龌"]
     assert {"ⴱ", "\ufffd", "\u200b", "\u0301"}.isdisjoint(at)
     assert tokens[:4] == [b" ", b"!", b'"', b"#"]
+
+
+def test_common_characters_of_today_come_before_rare_ones(ranks: dict[bytes, int]) -> None:
+    common = [
+        bytes((row, cell)).decode("gb2312", "ignore")
+        for row in range(0xB0, 0xD8)
+        for cell in range(0xA1, 0xFF)
+    ]
+    ids = [ranks[character.encode()] for character in common if character]
+    assert len(ids) == 3755  # GB 2312's first level
+    assert max(ids) < CHINESE_ROWS
+    later = {character: id_ for character, id_ in zip(filter(None, common), ids, strict=True) if id_ >= 5504}
+    assert sorted(later.values()) == list(range(5504, 5504 + len(later)))
+    assert set("电党纸脸铅") <= later.keys()
 
 
 def test_corpora_that_cannot_be_read_are_named(tmp_path: Path) -> None:

@@ -47,6 +47,9 @@ _PAIRS = ("()", "[]", "{}", "<>", "“”", "‘’", '""', "''", "«»", "**", 
 _AFTER = (".", ",", ";", ":", "!", "?", "...", "…", " –", " —", "::", "", "", " -", " &", " /", " +")
 _RARE_STRINGS = 0.25
 """Of the paragraphs for rare characters, the share that are strings of such characters and no sentences."""
+_WANTED_PARAGRAPHS, _WANTED_CHARACTERS = 0.7, 0.25
+"""Where characters are wanted: of the paragraphs for rare ones those for them, and how much of such a one's
+text they are."""
 _UNITS = ("kg", "cm", "mm", "km/h", "°C", "MB", "m²", "ml", "px", "x", "th")
 
 
@@ -65,6 +68,9 @@ class Writer:
     made_up_share: float = 0.2
     rare_share: float = 0.0
     """Share of the paragraphs that are taken for one of their characters, each as often as any other."""
+    characters: str = ""
+    """Characters that the corpus has too seldom, or not at all: most of those paragraphs are written with
+    them, in the places of other characters of the same kind."""
     paints: Callable[[str], bool] = field(default=lambda _: True)
     """Whether the page's font has a character: others are not looked for."""
 
@@ -102,11 +108,15 @@ class Writer:
 
     def _rare_paragraph(self, length: int) -> Paragraph:
         """A paragraph of the corpus, from shortly before a character that was drawn, or a string of such."""
+        if self._wanted and self.rng.random() < _WANTED_PARAGRAPHS:
+            wanted = self._paragraph_with_wanted(length)
+            if wanted is not None:
+                return wanted
         places = self.corpus.places[self.language]
         if self.rng.random() < _RARE_STRINGS:
-            text = self._fill(length, self._rare_string)
+            text = self._fill(length, lambda: self._string_of(self._found_characters))
             return Paragraph(unicodedata.normalize("NFC", text), "made-up", self.language)
-        character = self._rare_character()
+        character = self._drawn(self._found_characters)
         if character is None:
             return self._pool[self._number(0, len(self._pool))]
         paragraph = self._pool[int(self.rng.choice(places[character]))]
@@ -116,9 +126,8 @@ class Writer:
         text = paragraph.text[start:].lstrip()
         return Paragraph(curled(text) if self._curly else text, paragraph.source, paragraph.language)
 
-    def _rare_character(self) -> str | None:
-        """One of the corpus's characters, each as likely as any other, that the font has; None without."""
-        characters = self._characters
+    def _drawn(self, characters: Sequence[str]) -> str | None:
+        """One of some characters, each as likely as any other, that the font has; None without."""
         for _ in range(20 if characters else 0):
             character = characters[self._number(0, len(characters))]
             if self.paints(character):
@@ -126,11 +135,32 @@ class Writer:
         return None
 
     @cached_property
-    def _characters(self) -> tuple[str, ...]:
+    def _wanted(self) -> str:
+        """The wanted characters of this language."""
+        chinese = self.language == "zh"
+        return "".join(c for c in self.characters if is_han(c) == chinese)
+
+    def _paragraph_with_wanted(self, length: int) -> Paragraph | None:
+        """A paragraph of the corpus in which some letters are wanted ones instead, or a string of these; None
+        where the font has none of them."""
+        if self._drawn(self._wanted) is None:
+            return None
+        if self.rng.random() < _RARE_STRINGS:
+            text = self._fill(length, lambda: self._string_of(self._wanted))
+            return Paragraph(text, "made-up", self.language)
+        letters = list(self._pick_paragraph())
+        for place, letter in enumerate(letters):
+            fits = is_han(letter) if self.language == "zh" else letter.isalpha()
+            if fits and self.rng.random() < _WANTED_CHARACTERS:
+                letters[place] = self._drawn(self._wanted) or letter
+        return Paragraph("".join(letters), "made-up", self.language)
+
+    @cached_property
+    def _found_characters(self) -> tuple[str, ...]:
         return tuple(self.corpus.places[self.language])
 
-    def _rare_string(self) -> str:
-        drawn = (self._rare_character() for _ in range(self._number(2, 12)))
+    def _string_of(self, characters: Sequence[str]) -> str:
+        drawn = (self._drawn(characters) for _ in range(self._number(2, 12)))
         text = "".join(character for character in drawn if character)
         mark = self.language == "zh" and self.rng.random() < 0.3
         return (text + self._pick(_CHINESE_MARKS) if mark else text) or "1"

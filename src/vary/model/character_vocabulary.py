@@ -10,7 +10,9 @@ ids                   tokens
 16 .. 271             the 256 bytes: printable ASCII, the line feed, then the others in ascending order
 272 .. 511            Latin and Greek letters, typographic punctuation, common symbols
 512 ..                rarer letters and symbols, kana, CJK punctuation, full-width forms
-then to the end       Han characters by falling frequency
+then to 5503          the 4,055 most frequent Han characters, the most frequent first
+5504 .. 6909          the others of GB 2312's first level, the common ones of mainland China, likewise
+then to the end       all others, likewise
 ====================  ==================================================================================
 
 A checkpoint for English has `LATIN_VOCABULARY_SIZE` rows in its tables; more rows are added when it learns
@@ -74,6 +76,9 @@ _FURTHER_LETTERS = (
 _FULL_WIDTH = "".join(chr(code) for code in (*range(0x3001, 0x3020), *range(0xFF01, 0xFF5F)))
 _CJK_PUNCTUATION = "　·・—…‘’“”《》〈〉「」『』【】〔〕〖〗，。、；：？！（）～"
 _MINIMUM_COUNT = 5
+_FREQUENT_HAN = 4055
+"""Han characters that stand where their frequency in the corpora put them: their ids were trained before it
+was seen that the corpora, much of them old books, lack many of today's common characters."""
 
 
 def build_character_vocabulary(corpora: Iterable[str]) -> list[bytes]:
@@ -81,15 +86,20 @@ def build_character_vocabulary(corpora: Iterable[str]) -> list[bytes]:
 
     `corpora` are texts (paragraphs, lines, whole books: only their characters count).  Every character that
     occurs at least five times in them has a token, and so has every character of GB2312, whatever its count.
-    Han characters stand last, the most frequent first.  The result depends on the counts only, not on the
-    order of the texts.
+    Han characters stand last, the most frequent first; behind the `_FREQUENT_HAN` first ones those of GB
+    2312's first level come before the others.  The result depends on the counts only, not on the order of the
+    texts.
     """
     counts: Counter[str] = Counter()
     for text in corpora:
         counts.update(text)
-    wanted = {character for character, count in counts.items() if count >= _MINIMUM_COUNT} | _gb2312()
+    wanted = {character for character, count in counts.items() if count >= _MINIMUM_COUNT} | _gb2312(
+        0xA1, 0xF7
+    )
     wanted = {character for character in wanted if ord(character) > 127 and _is_visible(character)}
     han = sorted(filter(_is_han, wanted), key=lambda character: (-counts[character], ord(character)))
+    common = _gb2312(0xB0, 0xD7)
+    han[_FREQUENT_HAN:] = sorted(han[_FREQUENT_HAN:], key=lambda character: character not in common)
     others = sorted(character for character in wanted if not _is_han(character))
 
     single_bytes = [*range(0x20, 0x7F), ord("\n")]
@@ -121,10 +131,13 @@ def _read_corpus(path: Path) -> str:
         ) from error
 
 
-def _gb2312() -> set[str]:
-    """All characters of GB 2312, from Python's codec: rows 1 to 87, 94 cells each, not all of them used."""
+def _gb2312(first: int, last: int) -> set[str]:
+    """The characters of some rows of GB 2312, from Python's codec: 94 cells each, not all of them used.
+
+    Rows are 0xA1 to 0xF7; the Han characters of the first level are in rows 0xB0 to 0xD7.
+    """
     characters: set[str] = set()
-    for row in range(0xA1, 0xF8):
+    for row in range(first, last + 1):
         for cell in range(0xA1, 0xFF):
             characters.update(bytes((row, cell)).decode("gb2312", errors="ignore"))
     return characters

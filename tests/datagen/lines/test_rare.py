@@ -68,6 +68,22 @@ def test_what_the_font_lacks_is_not_looked_for(corpus: Corpus) -> None:
     assert all(p.text for p in nothing)
 
 
+def test_given_characters_come_though_the_corpus_has_none(corpus: Corpus) -> None:
+    found = written(corpus, rare_share=1.0, characters="电党纸é")
+    counts = Counter(c for p in found for c in p.text)
+    for character in "电党纸":  # most paragraphs are written with them, a quarter of the characters
+        assert 0.8 < counts[character] / (sum(counts[c] for c in "电党纸") / 3) < 1.2
+    with_them = [p.text for p in found if set(p.text) & set("电党纸")]
+    assert 0.6 < len(with_them) / len(found) < 0.8
+    sentences = [t for t in with_them if set(t) & set(COMMON)]
+    assert 0.65 < len(sentences) / len(with_them) < 0.85
+    shares = [sum(c in "电党纸" for c in t) / len(t) for t in sentences]
+    assert 0.2 < sum(shares) / len(shares) < 0.3
+    assert counts["é"] == 0  # not of this language
+    none = written(corpus, 50, rare_share=1.0, characters="电党纸", paints=lambda c: c not in "电党纸")
+    assert not set("电党纸") & set("".join(p.text for p in none))
+
+
 def test_without_a_share_nothing_changes(corpus: Corpus) -> None:
     assert written(corpus) == written(corpus, rare_share=0.0)
 
@@ -90,3 +106,5 @@ def test_the_engine_paints_them(config: LineEngineConfig, catalogue: FontCatalog
     assert [s.text for s in samples] == [s.text for s in again]
     with pytest.raises(DataError, match="rare_share is 2"):
         replace(config, rare_share=2.0)
+    with pytest.raises(DataError, match="characters are given, and rare_share"):
+        replace(config, characters="é")

@@ -10,6 +10,7 @@ from vary.cli.synth.running import (
     add_corpus_options,
     add_font_options,
     add_languages,
+    add_rare_options,
     add_share,
     add_shared_options,
     configured,
@@ -43,7 +44,7 @@ def add_parser(engines: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add_languages(parser, "en")
     add_font_options(parser)
     add_share(parser, "typeset", 0.0, "pages that Typst sets instead of the painter")
-    add_share(parser, "rare", 0.0, "paragraphs that are chosen for a rare character")
+    add_rare_options(parser)
     add = parser.add_argument
     add(
         "--max-width",

@@ -27,6 +27,7 @@ __all__ = [
     "add_font_options",
     "add_languages",
     "add_licence",
+    "add_rare_options",
     "add_share",
     "add_shared_options",
     "configured",
@@ -90,6 +91,18 @@ def add_share(parser: argparse.ArgumentParser, name: str, default: float, what: 
     )
 
 
+def add_rare_options(parser: argparse.ArgumentParser) -> None:
+    """--rare-share and --characters, of what paints lines from a corpus."""
+    add_share(parser, "rare", 0.0, "paragraphs that are chosen for a rare character")
+    parser.add_argument(
+        "--characters",
+        type=_characters_of,
+        metavar="FILE",
+        help="a text file: most of the paragraphs of --rare-share are written with its characters, which the "
+        "corpus has too seldom or not at all",
+    )
+
+
 def add_clean_share(parser: argparse.ArgumentParser, default: float) -> None:
     """--clean-share, of engines whose images are degraded."""
     add_share(parser, "clean", default, "pages without any degradation")
@@ -146,6 +159,18 @@ def _probability(text: str) -> float:
     if value > 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
     return value
+
+
+def _characters_of(path: str) -> str:
+    """The visible characters of a text file, each once, in their order."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise argparse.ArgumentTypeError(f"{path}: not a readable UTF-8 text file, {error}") from error
+    characters = "".join(dict.fromkeys(c for c in text if c.isprintable() and not c.isspace()))
+    if not characters:
+        raise argparse.ArgumentTypeError(f"{path}: has no visible character")
+    return characters
 
 
 def listed(text: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vary.cli import console
+from vary.cli.synth.running import add_rare_options, add_share
 from vary.cli.train.running import (
     add_run_options,
     changed_settings,
@@ -53,20 +54,8 @@ def add_parser(recipes: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     data.add_argument("--paint", nargs="+", metavar="CORPUS", help="paint lines from these text files")
     add("--languages", default="en", help="of the corpus to paint, such as en,zh (default: %(default)s)")
     add("--language-weights", metavar="N,N", help="how often each is painted (default: equally often)")
-    add(
-        "--typeset-share",
-        type=console.share,
-        default=0.0,
-        metavar="N",
-        help="share of painted pages that Typst sets (default: 0)",
-    )
-    add(
-        "--rare-share",
-        type=console.share,
-        default=0.0,
-        metavar="N",
-        help="share of painted paragraphs that are chosen for a rare character (default: 0)",
-    )
+    add_share(parser, "typeset", 0.0, "painted pages that Typst sets")
+    add_rare_options(parser)
     add(
         "--stages",
         type=_stages,
@@ -140,6 +129,7 @@ def make_recipe(args: argparse.Namespace) -> LinesRecipe:
         "--language-weights": args.language_weights is not None,
         "--typeset-share": bool(args.typeset_share),
         "--rare-share": bool(args.rare_share),
+        "--characters": args.characters is not None,
     }.items():
         if args.shards and given:
             raise console.UsageError(f"{option} is for --paint; shards hold what they hold")
@@ -158,6 +148,7 @@ def make_recipe(args: argparse.Namespace) -> LinesRecipe:
             language_weights=weights,
             typeset_share=args.typeset_share,
             rare_share=args.rare_share,
+            characters=args.characters or "",
             seed=recipe.settings.seed,
             exclude_fonts=VALIDATION_FAMILIES,
         )

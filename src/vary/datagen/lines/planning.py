@@ -55,6 +55,9 @@ class LineEngineConfig:
     rare_share: float = 0.0
     """Share of the paragraphs that are chosen for a character that they have, every character of the corpus
     as often as any other: a rare one of thousands comes up often enough to be learned."""
+    characters: str = ""
+    """Characters that are to be learned and that the corpus has too seldom, or not at all: most of the
+    paragraphs of `rare_share` are written with them."""
     typeset_share: float = 0.0
     """Share of pages that Typst sets, with headings, lists, columns and full justification, instead of the
     painter; their lines have the lengths that come of it, and longer ones than are wanted are left out."""
@@ -85,6 +88,10 @@ class LineEngineConfig:
         for name in ("made_up_share", "rare_share", "typeset_share"):
             if not 0.0 <= (share := getattr(self, name)) <= 1.0:
                 raise DataError(f"{name} is {share}: expected a share between 0 and 1")
+        if self.characters and not self.rare_share:
+            raise DataError(
+                "characters are given, and rare_share, of the paragraphs they come in, is 0: raise it"
+            )
         if self.max_width_px < 2 * self.line_height:
             raise DataError(
                 f"max_width_px is {self.max_width_px}: expected at least {2 * self.line_height} (two heights)"
@@ -118,7 +125,7 @@ class PagePlanner:
         self.pitch = self.size * float(1.0 + 0.8 * rng.beta(1.6, 2.6))
         self.hyphenate = bool(rng.random() < 0.15)
         self.writer = Writer(
-            *(corpus, language, rng, config.made_up_share, config.rare_share),
+            *(corpus, language, rng, config.made_up_share, config.rare_share, config.characters),
             paints=lambda character: not self.face.missing(character),
         )
         self.face = self._draw_face()
