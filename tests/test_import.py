@@ -28,6 +28,21 @@ def test_command_line_parsers_load_nothing_heavy() -> None:
     )
 
 
+def test_reading_lines_needs_no_torch() -> None:
+    _python(
+        "import sys, numpy as np\n"
+        "from vary.assets import default_checkpoint\n"
+        "from vary.engine.light import LightModel\n"
+        "from vary.engine.streaming import text_guard\n"
+        "model = LightModel.load(default_checkpoint())\n"
+        "line = np.full((32, 200), 255, np.uint8); line[8:24, 20:24] = 0\n"
+        "[read] = model.read([line], [20], guards=[text_guard(model.decode, 50)])\n"
+        "assert read.generation.finish_reason == 'stop', read\n"
+        "heavy = ('torch', 'transformers', 'tokenizers', 'safetensors', 'huggingface_hub', 'jinja2')\n"
+        "sys.exit(', '.join(name for name in heavy if name in sys.modules) or 0)"
+    )
+
+
 def test_reading_on_a_cpu_needs_no_triton() -> None:
     """Triton cannot be imported there, and the modules that need it are not looked at."""
     _python(

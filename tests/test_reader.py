@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from vary.backends.pytorch import PyTorchBackend
 from vary.engine.lines import LineReading
 from vary.errors import CheckpointError, DeviceError, InputError, TaskError
 from vary.inputs.windows import Window
@@ -92,15 +93,15 @@ def test_what_does_not_fit_into_memory_is_read_in_halves(
     reader: Reader, page: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = reader.read(page, max_new_tokens=10).text
-    read_windows, sizes = Reader._read_windows, list[int]()
+    read_windows, sizes = PyTorchBackend._read, list[int]()
 
-    def small_memory(self: Reader, windows: Sequence[Window], *rest: Any) -> list[LineReading]:
+    def small_memory(self: PyTorchBackend, windows: Sequence[Window], *rest: Any) -> list[LineReading]:
         sizes.append(len(windows))
         if len(windows) > fits:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee there.")
         return read_windows(self, windows, *rest)
 
-    monkeypatch.setattr(Reader, "_read_windows", small_memory)
+    monkeypatch.setattr(PyTorchBackend, "_read", small_memory)
     fits = 1
     assert reader.read(page, max_new_tokens=10).text == expected
     assert sizes[0] > 1

@@ -16,10 +16,13 @@ PAGE = Path(__file__).parent.parent / "examples" / "page.png"
 
 @pytest.fixture(scope="module")
 def plain() -> Reader:
-    return Reader.load()
+    """Reads in PyTorch, whose vision vocabulary network the native kernels compute."""
+    reader = Reader.load()
+    assert reader.model.device.type == "cpu"
+    return reader
 
 
-def test_by_default_the_vision_network_is_native_and_reads_the_same(plain: Reader) -> None:
+def test_in_pytorch_the_vision_network_is_native_and_reads_the_same(plain: Reader) -> None:
     document = plain.read(PAGE)
     assert document.model.settings["vision"].startswith("native float32 (")
     assert document.model.settings["decoder"] == "PyTorch"
@@ -52,7 +55,7 @@ def test_beams_are_refused_with_packed_weights() -> None:
 def test_packed_weights_are_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    monkeypatch.setattr("vary.reader.resolve_device", lambda device: torch.device("meta"))
+    monkeypatch.setattr("vary.backends.pytorch.resolve_device", lambda device: torch.device("meta"))
     with pytest.raises(DeviceError, match=r"packed weights \(int4\) are decoded on a CPU, not on meta"):
         Reader.load(quantize="int4")
 
@@ -63,7 +66,7 @@ def test_what_does_not_fit_is_refused_with_what_would(monkeypatch: pytest.Monkey
         DeviceError,
         match=r"^vary-nano needs about 0\.0 GB of memory, and cpu has 0\.0 GB free; --quantize int4",
     ):
-        Reader.load()
+        Reader.load(dtype="bfloat16")
 
 
 def test_without_the_kernels_everything_but_packed_weights_works(
@@ -74,8 +77,10 @@ def test_without_the_kernels_everything_but_packed_weights_works(
     def missing() -> None:
         raise NativeError("the native kernels were not built with this installation; install a C++ compiler")
 
-    monkeypatch.setattr("vary.engine.vision.load_library", missing)
+    monkeypatch.setattr("vary.engine.native.load_library", missing)
+    monkeypatch.setattr("vary.engine.native.vision.load_library", missing)
     monkeypatch.setattr("vary.engine.vision.vision_library", missing)
+    monkeypatch.setattr("vary.engine.light.products.vision_library", missing)
     monkeypatch.setattr("vary.quantized.load_library", missing)
     document = Reader.load().read(PAGE)
     assert document.model.settings["vision"] == "PyTorch"

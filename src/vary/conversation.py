@@ -41,11 +41,19 @@ OnText = Callable[[str], None]
 class ChatReader(Protocol):
     """What a conversation needs of a `Reader`."""
 
-    model: VaryForConditionalGeneration
-    processor: VaryProcessor
     name: str
-    device: torch.device
-    decoder: Decoder | None
+
+    @property
+    def model(self) -> VaryForConditionalGeneration: ...
+
+    @property
+    def processor(self) -> VaryProcessor: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def decoder(self) -> Decoder | None: ...
 
 
 @dataclass(frozen=True, slots=True)

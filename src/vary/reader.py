@@ -5,58 +5,47 @@
 
 from __future__ import annotations
 
-import math
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from vary import __version__
-from vary.assembly import answer_blocks, build_page, line_blocks
+from vary.assembly import answer_blocks, build_page, line_page
 from vary.assets import default_checkpoint
-from vary.engine.decoders.interface import Decoder
-from vary.engine.devices import resolve_device
-from vary.engine.drafts import TextDraft
-from vary.engine.fast_parts import use_fast_parts
-from vary.engine.generation import Sampling, context_length, generate
-from vary.engine.guards import LoopFinding
-from vary.engine.lines import LineReading, read_lines
-from vary.engine.streaming import text_guard
-from vary.errors import ContextError, DeviceError, TaskError, VaryError
+from vary.backends import Backend, Request
+from vary.backends.light import LightBackend, may_have_an_accelerator
+from vary.engine.confidence import LineConfidence
+from vary.engine.decoding import DraftUse
+from vary.engine.lines import LineReading
+from vary.engine.sampling import Sampling
+from vary.errors import NativeError, TaskError, VaryError
 from vary.inputs.page_image import DEFAULT_LIMITS, InputLimits, PageFailure, PageImage
 from vary.inputs.page_range import parse_page_range
 from vary.inputs.pages import DEFAULT_DPI, Source, open_pages, page_count, source_name
 from vary.inputs.tasks import LANGUAGES, ResolvedTask, resolve_task
-from vary.inputs.windows import PageWindows, Window, line_windows, whole_window
-from vary.model.modeling import VaryForConditionalGeneration
-from vary.model.processing import VaryProcessor
-from vary.model.tokenization import encode_text
+from vary.inputs.windows import PageWindows, line_windows, whole_window
 from vary.outputs.document import Document, Page, PageStatus, Provenance
 from vary.page_drafts import DraftChoice, PageDrafts, choose_drafts
-from vary.quantized import check_memory, load_quantized
-from vary.weights.loading import as_dtype, load_checkpoint, resolve_checkpoint
+
+if TYPE_CHECKING:  # PyTorch takes seconds to load, and is not needed for every reading
+    import torch
+
+    from vary.backends.pytorch import PyTorchBackend
+    from vary.engine.decoders.interface import Decoder
+    from vary.model.modeling import VaryForConditionalGeneration
+    from vary.model.processing import VaryProcessor
 
 __all__ = ["Reader", "read"]
 
-DEFAULT_NAME = "vary-nano"
-PIXELS_PER_TOKEN = 2.5
-"""Of a line window: no character is narrower, so a line's width bounds its text."""
-SPARE_TOKENS = 8
-PAGE_TOKENS = 4096
-"""New tokens for a whole page, unless the language model's positions end before."""
+DEFAULT_NAME, CONFIG_FILE = "vary-nano", "config.json"
 GROUP_WINDOWS = 96
 """Windows of so many are collected, from one page or several, before they are sorted by width and read."""
 GROUP_PAGES, GROUP_PIXELS = 8, 40_000_000
 LINE_BATCH, PAGE_BATCH, GPU_PAGE_BATCH = 32, 1, 8
 """Windows that are read at once, by default.  A CPU gains nothing from several pages at a time."""
-REMEMBERED_IDS, REMEMBERED_TEXTS = 2, 1 << 16
-"""Texts of at most so many ids are remembered, and how many of them."""
 Progress = Callable[[int, int | None], None]
 
 
@@ -75,11 +64,8 @@ class _PageJob:
 class _Order:
     """What a caller of `read` asked for."""
 
-    task: ResolvedTask
-    sampling: Sampling
+    request: Request
     batch_size: int
-    max_new_tokens: int | None
-    layout: str | None
     drafts: PageDrafts
 
 
@@ -87,6 +73,12 @@ class Reader:
     """Reads documents with one checkpoint on one device.
 
     Build it with `Reader.load`; a reader holds no state between documents.
+
+    Args:
+        model, processor: of the checkpoint.
+        name: of the checkpoint, for messages and provenance.
+        device: where it computes.
+        decoder: what reads the tokens instead of the library's modules.
     """
 
     def __init__(
@@ -97,15 +89,20 @@ class Reader:
         device: torch.device,
         decoder: Decoder | None = None,
     ) -> None:
-        self.model = model.eval().to(device)
-        self.processor = processor
+        from vary.backends.pytorch import PyTorchBackend
+
+        self._begin(PyTorchBackend(model, processor, name, device, decoder), name)
+
+    def _begin(self, backend: Backend, name: str) -> None:
+        self._backend = backend
         self.name = name
-        self.device = device
-        self.decoder = decoder
         self._nano: Reader | None = None
-        self._vision = "PyTorch"
-        # Single tokens and pairs are asked for again and again, and the library takes its time with each.
-        self._short_text = lru_cache(maxsize=REMEMBERED_TEXTS)(partial(_text_of, processor.tokenizer))
+
+    @classmethod
+    def _with(cls, backend: Backend, name: str) -> Reader:
+        reader = cls.__new__(cls)
+        reader._begin(backend, name)
+        return reader
 
     @classmethod
     def load(
@@ -134,27 +131,62 @@ class Reader:
             DeviceError: if the device is not there (another is never taken instead), or has not the memory.
             NativeError: if the native kernels are not there, or do not compute this model.
         """
-        place = resolve_device(device)
-        named = None if checkpoint in (None, DEFAULT_NAME) else checkpoint
-        folder = default_checkpoint() if named is None else resolve_checkpoint(named)
-        kind = as_dtype(dtype) or (torch.float32 if place.type == "cpu" else None)
-        name = DEFAULT_NAME if folder == default_checkpoint() else folder.name
-        check_memory(folder, name, place, kind, quantize)
-        if quantize is None:
-            model, processor = load_checkpoint(folder, dtype=kind, tokenizer=tokenizer)
-            return cls(model, processor, name, place).with_fast_parts()
-        parts = load_quantized(folder, quantize=quantize, dtype=kind or torch.float32, tokenizer=tokenizer)
-        return cls(parts[0], parts[1], name, place, parts[2]).with_fast_parts()
+        shipped = checkpoint is None or checkpoint == DEFAULT_NAME
+        folder = default_checkpoint() if shipped or checkpoint is None else Path(checkpoint)
+        name = DEFAULT_NAME if folder == default_checkpoint() else None
+        on_cpu = str(device) == "cpu" or (str(device) == "auto" and not may_have_an_accelerator())
+        exact = str(dtype).removeprefix("torch.") in ("None", "float32")
+        plain = quantize is None and tokenizer is None
+        if on_cpu and exact and plain and (folder / CONFIG_FILE).is_file():
+            with suppress(NativeError):  # then PyTorch reads
+                return cls._with(LightBackend.load(folder, name or folder.name), name or folder.name)
+        from vary.backends.pytorch import PyTorchBackend
+
+        backend = PyTorchBackend.load(
+            folder, name, device=device, dtype=dtype, tokenizer=tokenizer, quantize=quantize
+        )
+        return cls._with(backend, backend.name)
+
+    @property
+    def model(self) -> VaryForConditionalGeneration:
+        """The checkpoint's model; a reader that did without PyTorch loads it, and reads with it then."""
+        return self._in_pytorch().model
+
+    @property
+    def processor(self) -> VaryProcessor:
+        """The checkpoint's processor; loads PyTorch as `model` does."""
+        return self._in_pytorch().processor
+
+    @property
+    def decoder(self) -> Decoder | None:
+        """What reads the tokens instead of the library's modules; loads PyTorch as `model` does."""
+        return self._in_pytorch().decoder
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        import torch
+
+        return torch.device(self._backend.parts()["device"])
+
+    def _in_pytorch(self) -> PyTorchBackend:
+        """The backend that has the library's classes."""
+        from vary.backends.pytorch import PyTorchBackend
+
+        if isinstance(self._backend, LightBackend):
+            self._backend = PyTorchBackend.load(self._backend.folder, self.name, device="cpu")
+        assert isinstance(self._backend, PyTorchBackend)
+        return self._backend
 
     def with_fast_parts(self) -> Reader:
         """Takes the fastest implementations that run on its device, see `vary.engine.fast_parts`."""
-        self._vision, self.decoder = use_fast_parts(self.model, self.decoder)
+        self._in_pytorch().with_fast_parts()
         return self
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks that the checkpoint was trained for."""
-        return tuple(self.model.config.tasks)
+        return self._backend.traits.tasks
 
     def read(self, source: Source, *, progress: Progress | None = None, **options: Any) -> Document:
         """Reads all pages of a source; options and errors as in `iter_pages`.
@@ -171,7 +203,9 @@ class Reader:
             pages.append(page)
             if progress is not None:
                 progress(len(pages), total)
-        provenance = replace(provenance, settings=provenance.settings | drafts.settings())
+        # What read is known by now: an option may have asked for more than the light backend does.
+        settings = provenance.settings | self._backend.parts() | drafts.settings()
+        provenance = replace(provenance, settings=settings)
         return Document(source_name(source), tuple(pages), provenance)
 
     def iter_pages(
@@ -229,18 +263,17 @@ class Reader:
         for name, value in (("batch_size", batch_size), ("max_new_tokens", max_new_tokens)):
             if value is not None and value < 1:
                 raise VaryError(f"{name} is {value}, expected at least 1")
-        page_batch = GPU_PAGE_BATCH if self.device.type == "cuda" else PAGE_BATCH
-        default_batch = LINE_BATCH if self._reads_lines else page_batch
+        on_gpu = self._backend.parts()["device"].startswith("cuda")
+        default_batch = LINE_BATCH if self._reads_lines else GPU_PAGE_BATCH if on_gpu else PAGE_BATCH
         resolved = self.resolve_task(task, prompt, language)
         drafts = draft if isinstance(draft, PageDrafts) else self._page_drafts(draft, resolved, num_beams)
-        order = _Order(
-            resolved,
-            Sampling(temperature, top_k, top_p, repetition_penalty, seed, num_beams, no_repeat_ngram_size),
-            batch_size or default_batch,
-            max_new_tokens,
-            self.processor.check_layout(layout),
-            drafts,
+        sampling = Sampling(
+            temperature, top_k, top_p, repetition_penalty, seed, num_beams, no_repeat_ngram_size
         )
+        request = Request(resolved, sampling, max_new_tokens, layout)
+        if not request.plain:
+            self._in_pytorch().check_layout(layout)
+        order = _Order(request, batch_size or default_batch, drafts)
         images = open_pages(source, pages=pages, dpi=dpi, limits=limits, password=password, text=drafts.layer)
         return self._run(images, order)
 
@@ -254,7 +287,7 @@ class Reader:
 
     @property
     def _reads_lines(self) -> bool:
-        return bool(self.model.config.window == "lines")
+        return self._backend.traits.line_size is not None
 
     def resolve_task(
         self, task: str | None = None, prompt: str | None = None, language: str | None = None
@@ -265,7 +298,7 @@ class Reader:
             TaskError: for a task, subject or language that the checkpoint does not know.
         """
         language = self.prompt_language(language)
-        return resolve_task(task, self.tasks, language, prompt, self.model.config.prompts)
+        return resolve_task(task, self.tasks, language, prompt, self._backend.traits.prompts)
 
     def prompt_language(self, language: str | None = None) -> str:
         """The language of prompts that is meant: the one asked for, or the checkpoint's first.
@@ -273,7 +306,7 @@ class Reader:
         Raises:
             TaskError: for one that the checkpoint was not trained for.
         """
-        known = tuple(self.model.config.languages)
+        known = self._backend.traits.languages
         if language is not None and language not in known:
             raise TaskError(
                 f"this checkpoint was not trained for language '{language}'; it knows {', '.join(known)}"
@@ -287,7 +320,7 @@ class Reader:
             for group in _groups(self._jobs(images, order), most_windows):
                 self._read_group([job for job in group if isinstance(job, _PageJob)], order)
                 for job in group:
-                    yield job if isinstance(job, Page) else self._page(job, order.task)
+                    yield job if isinstance(job, Page) else self._page(job, order.request.task)
 
     def _jobs(self, images: Iterable[PageImage | PageFailure], order: _Order) -> Iterator[_PageJob | Page]:
         """Each page with its windows, or the page that could not be opened."""
@@ -296,15 +329,15 @@ class Reader:
             if isinstance(page, PageFailure):
                 yield Page(page.index + 1, 0, 0, page.source, PageStatus.FAILED, page.message)
                 continue
-            windows = self._windows(page, order.task)
+            windows = self._windows(page, order.request.task)
             draft = "" if windows.blank else order.drafts.text(page)
             yield _PageJob(page, windows, time.monotonic() - started, draft)
 
     def _windows(self, page: PageImage, task: ResolvedTask) -> PageWindows:
-        if not self._reads_lines:
+        size = self._backend.traits.line_size
+        if size is None:
             return whole_window(page.image, text=task.about_text)
-        vision = self.model.config.vision_vocabulary_config
-        return line_windows(page.image, line_height=vision.height, max_width=vision.width)
+        return line_windows(page.image, line_height=size[0], max_width=size[1])
 
     def _read_group(self, jobs: Sequence[_PageJob], order: _Order) -> None:
         """Reads the windows of some pages, batched by width, and files what was read with their pages."""
@@ -314,92 +347,22 @@ class Reader:
             batch = work[first : first + order.batch_size]
             windows = [job.windows.windows[number] for job, number in batch]
             started = time.monotonic()
-            readings = self._read_fitting(windows, order, [job.draft for job, _ in batch])
+            drafts, use = [job.draft for job, _ in batch], list[DraftUse]()
+            readings = self._backend.read(windows, order.request, drafts, use)
+            order.drafts.use = sum(use, order.drafts.use)
             share = (time.monotonic() - started) / len(batch)
             for (job, number), reading in zip(batch, readings, strict=True):
                 job.readings[number] = reading
                 job.seconds += share
 
-    def _read_fitting(
-        self, windows: Sequence[Window], order: _Order, drafts: Sequence[str]
-    ) -> list[LineReading]:
-        """Reads windows at once, or where an accelerator's memory does not suffice half of them at a time."""
-        try:
-            return self._read_windows(windows, order, drafts)
-        except torch.OutOfMemoryError as error:
-            if len(windows) == 1:
-                raise DeviceError(
-                    f"{self.device} has not enough memory for a single window of {self.name} "
-                    f"({str(error).splitlines()[0]}); free some, or load it with --dtype bfloat16"
-                ) from error
-        half = len(windows) // 2  # read outside of the handler, which keeps what did not fit
-        return [
-            reading
-            for part in (slice(half), slice(half, None))
-            for reading in self._read_fitting(windows[part], order, drafts[part])
-        ]
-
-    def _read_windows(
-        self, windows: Sequence[Window], order: _Order, drafts: Sequence[str]
-    ) -> list[LineReading]:
-        query = "" if self._reads_lines else order.task.prompt
-        images = [window.image for window in windows]
-        inputs = self.processor.build_inputs(images, query, layout=order.layout).to(self.device)
-        room = self._room(inputs["input_ids"].shape[1])
-        limits = [min(room, order.max_new_tokens or self._limit(window)) for window in windows]
-        guards = [self._guard(window) for window in windows]
-        if self._reads_lines:
-            return read_lines(
-                self.model, inputs, limits, sampling=order.sampling, guards=guards, decoder=self.decoder
-            )
-        header = self.processor.answer_header(order.layout)
-        answers = generate(
-            self.model,
-            inputs,
-            limits,
-            sampling=order.sampling,
-            guards=guards,
-            answer_header=header,
-            decoder=self.decoder,
-            drafts=[TextDraft(text, self._encode, self._decode) if text else None for text in drafts],
-        )
-        for answer, text in zip(answers, drafts, strict=True):
-            if text and answer.draft is not None:
-                order.drafts.use += answer.draft
-        return [
-            LineReading(answer, [math.exp(min(0.0, p)) for p in answer.logprobs], None, 0)
-            for answer in answers
-        ]
-
-    def _limit(self, window: Window) -> int:
-        """The most tokens that can stand in a window."""
-        if self._reads_lines:
-            return math.ceil(window.image.shape[1] / PIXELS_PER_TOKEN) + SPARE_TOKENS
-        return PAGE_TOKENS
-
-    def _room(self, prompt_length: int) -> int:
-        """How many tokens an answer may have by the language model's positions."""
-        whole = context_length(self.model)
-        if whole is None:
-            return sys.maxsize
-        if whole <= prompt_length:
-            raise ContextError(
-                f"the prompt has {prompt_length} tokens with the image, and {self.name} holds {whole} with "
-                "the answer; give a shorter one"
-            )
-        return whole - prompt_length
-
-    def _guard(self, window: Window) -> Callable[[Sequence[int]], LoopFinding | None]:
-        """A loop guard over the ids and the text of one window."""
-        expected = window.image.shape[1] // 4 if self._reads_lines else None
-        return text_guard(self._decode, expected)
-
     def _page(self, job: _PageJob, task: ResolvedTask) -> Page:
         windows, readings = job.windows, [job.readings[n] for n in range(len(job.windows.windows))]
         if self._reads_lines:
-            blocks = line_blocks(windows.windows, readings, self._decode)
-        else:
-            blocks = answer_blocks(windows.windows, readings, task, self._decode)
+            confidence = LineConfidence.of(self._backend.traits.confidence)
+            return line_page(
+                job.page, windows, readings, self._backend.decode, confidence, seconds=job.seconds
+            )
+        blocks = answer_blocks(windows.windows, readings, task, self._backend.decode)
         return build_page(job.page, windows, blocks, seconds=job.seconds)
 
     def _page_drafts(self, choice: DraftChoice | PageDrafts, task: ResolvedTask, beams: int) -> PageDrafts:
@@ -409,7 +372,7 @@ class Reader:
         hindrance = f"{self.name}, which drafts its lines itself" if self._reads_lines else ""
         if beams > 1:
             hindrance = "several beams"
-        weights = sum(weight.numel() for weight in self.model.parameters())
+        weights = self._backend.traits.weights
         return choose_drafts(
             choice, self._read_with_nano, weights, reads_text=task.about_text, hindrance=hindrance
         )
@@ -420,13 +383,6 @@ class Reader:
             self._nano = Reader.load(device=self.device)
         return self._nano.read(page.image).text
 
-    def _encode(self, text: str) -> list[int]:
-        return encode_text(self.processor.tokenizer, text)
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        short = len(ids) <= REMEMBERED_IDS
-        return self._short_text(*ids) if short else _text_of(self.processor.tokenizer, *ids)
-
     def _provenance(self, task: ResolvedTask, options: dict[str, Any]) -> Provenance:
         shown = {
             name: value
@@ -435,17 +391,11 @@ class Reader:
         }
         return Provenance(
             name=self.name,
-            version=self.model.config.checkpoint_version,
+            version=self._backend.traits.version,
             vary_version=__version__,
             task=task.name,
             prompt="" if self._reads_lines else task.prompt,
-            settings={
-                "device": str(self.device),
-                "dtype": str(self.model.dtype).removeprefix("torch."),
-                "vision": self._vision,
-                "decoder": "PyTorch" if self.decoder is None else self.decoder.name,
-                **shown,
-            },
+            settings={**self._backend.parts(), **shown},
         )
 
 
@@ -462,10 +412,6 @@ def read(
     Options as in `Reader.iter_pages`.  To read many documents, keep a `Reader`: it loads the model once.
     """
     return Reader.load(model, device=device, dtype=dtype).read(source, **options)
-
-
-def _text_of(tokenizer: Any, *ids: int) -> str:
-    return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 def _groups(jobs: Iterable[_PageJob | Page], most_windows: int) -> Iterator[list[_PageJob | Page]]:

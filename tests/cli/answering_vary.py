@@ -9,10 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import vary.reader
+import vary.backends.pytorch
 from answering import Answers
 from vary.cli.main import main
 
 if __name__ == "__main__":
-    vary.reader.generate = Answers(json.loads(os.environ["ANSWERS"]))
+    vary.backends.pytorch.generate = Answers(json.loads(os.environ["ANSWERS"]))
     sys.exit(main())

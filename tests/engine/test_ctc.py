@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vary.assets import nano_vocabulary
-from vary.engine import ctc
-from vary.engine.ctc import CTCFrames, align, spell
+from vary.engine import model_frames
+from vary.engine.ctc import CTCFrames, align, spell, total_logprobs
+from vary.engine.model_frames import ModelFrames
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.presets import nano_processor
 
@@ -87,13 +88,14 @@ def test_what_the_branch_holds_impossible_has_no_place() -> None:
 def test_frames_are_those_of_the_whole_table(
     tiny_nano: VaryForConditionalGeneration, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ctc, "SCORED_AT_ONCE", at_once)
+    monkeypatch.setattr(model_frames, "SCORED_AT_ONCE", at_once)
     rng = np.random.default_rng(0)
     lines = [rng.integers(0, 255, (32, width), dtype=np.uint8) for width in (64, 160)]
     inputs = nano_processor(nano_vocabulary()).build_inputs(lines)
     features = tiny_nano.get_image_features(inputs["pixel_values"], pixel_widths=inputs["pixel_widths"])
     never = [1, 2]
-    frames = CTCFrames(tiny_nano, features, BLANK, never)
+    found = ModelFrames(tiny_nano, features, never)
+    frames = CTCFrames(found, BLANK)
     scores = tiny_nano.ctc_logits(features)
     scores[..., never] = -torch.inf
     assert features.ctc_lengths is not None
@@ -101,7 +103,9 @@ def test_frames_are_those_of_the_whole_table(
         table = scores[line, :length].log_softmax(-1)
         assert frames.paths[line] == table.argmax(-1).tolist()
         asked = [0, 30, 2, 31]
-        torch.testing.assert_close(frames.columns(line, asked), table[:, asked], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            torch.from_numpy(found.columns(line, asked)), table[:, asked], atol=1e-5, rtol=1e-5
+        )
         for ids in ([], [30, 31], [30, 30, 40]):
             expected = (
                 -torch.nn.functional.ctc_loss(
@@ -111,4 +115,23 @@ def test_frames_are_those_of_the_whole_table(
                 if ids
                 else table[:, BLANK].sum()
             )  # fmt: skip
-            assert frames.logprob(line, ids) == pytest.approx(float(expected), abs=1e-3)
+            assert frames.logprobs([line], [ids]) == pytest.approx([float(expected)], abs=1e-3)
+
+
+def test_a_text_is_as_likely_as_all_its_paths() -> None:
+    """Lines of several lengths and texts at once, against PyTorch's loss."""
+    rng = np.random.default_rng(3)
+    tables, texts, expected = [], [], []
+    for frames, size in ((30, 8), (12, 12), (1, 1), (40, 1), (5, 0), (3, 5), (9, 4)):
+        ids = rng.integers(1, 4, size).tolist()
+        table = torch.from_numpy(rng.normal(size=(frames, 4)).astype(np.float32)).log_softmax(-1)
+        loss = torch.nn.functional.ctc_loss(
+            table[:, None], torch.tensor([ids]).view(1, -1), torch.tensor([frames]), torch.tensor([size]),
+            BLANK, reduction="sum",
+        ) if ids else -table[:, BLANK].sum()  # fmt: skip
+        tables.append(table[:, [BLANK, *ids]].numpy())
+        texts.append(ids)
+        expected.append(-float(loss))
+    assert total_logprobs(tables, texts) == pytest.approx(expected, abs=1e-3)
+    assert total_logprobs([], []) == []
+    assert total_logprobs(tables[:3], texts[:3]) == total_logprobs(tables, texts)[:3]

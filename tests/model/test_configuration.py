@@ -129,3 +129,16 @@ def test_a_checkpoints_own_prompts_are_kept_exactly(tmp_path: Path) -> None:
 def test_prompts_that_no_task_sends_are_refused(prompts: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         VaryConfig(**{**tiny_toy_config().to_dict(), "prompts": prompts})
+
+
+def test_the_width_of_lines_is_the_checkpoint_s_or_the_network_s() -> None:
+    config = preset_config("vary-nano")
+    assert config.line_size == (32, 2048)
+    assert VaryConfig(**{**config.to_dict(), "line_width": 1024}).line_size == (32, 1024)
+    assert tiny_toy_config().line_size is None
+
+
+@pytest.mark.parametrize("width", [16, 4096, 100.5, "1024", True])
+def test_widths_of_lines_that_the_network_does_not_take_are_refused(width: object) -> None:
+    with pytest.raises(ValueError, match=r"line_width is .* expected pixels from the lines' height 32"):
+        VaryConfig(**{**preset_config("vary-nano").to_dict(), "line_width": width})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from vary.engine.sampling import Sampling
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 __all__ = ["Chooser", "agreeing", "logprobs_of"]
 
@@ -22,6 +24,8 @@ def agreeing(chosen: Sequence[int], proposed: Sequence[int]) -> int:
 
 def logprobs_of(scores: Tensor, places: Sequence[int], tokens: Sequence[int]) -> Tensor:
     """The log-probability (N,) of a token at each of some places in scores (P, vocabulary)."""
+    import torch
+
     needed = sorted(set(places))
     if 2 * len(needed) < len(scores):
         scores = scores[torch.tensor(needed, device=scores.device)]
@@ -44,6 +48,8 @@ class Chooser:
     """
 
     def __init__(self, sampling: Sampling, prompt: Sequence[int], device: torch.device) -> None:
+        import torch
+
         self._prompt = list(prompt)
         self._drawn = sampling.temperature > 0
         self._processors = sampling.processors(torch.ones((1, 1), dtype=torch.long, device=device))
@@ -58,6 +64,8 @@ class Chooser:
             answer: the ids so far.
             proposed: P - 1 ids.
         """
+        import torch
+
         chosen: list[int] = []
         past = torch.tensor([[*self._prompt, *answer, *proposed]], dtype=torch.long, device=scores.device)
         known = len(self._prompt) + len(answer)

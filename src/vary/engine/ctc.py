@@ -4,93 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby, pairwise
+from typing import Protocol
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
-from vary.model.modeling import VaryForConditionalGeneration, VaryImageFeatures
-
-__all__ = ["CTCFrames", "Place", "align", "spell"]
+__all__ = ["CTCFrames", "FrameScores", "Place", "align", "spell", "total_logprobs"]
 
 Scores = NDArray[np.float32]
 Place = tuple[int, int, float]
 """First and last frame (inclusive) of a token, and its best log-probability in one of them."""
 
-SCORED_AT_ONCE = 1024
-"""Frames whose scores over the whole vocabulary are in memory at a time."""
+
+class FrameScores(Protocol):
+    """What a CTC branch has found in the frames of some lines, but for scores that nobody asks for."""
+
+    @property
+    def paths(self) -> Sequence[Sequence[int]]:
+        """Of each line the likeliest id of every valid frame."""
+
+    def columns(self, line: int, ids: Sequence[int]) -> Scores:
+        """The log-probabilities (frames, len(ids)) of some ids in a line."""
 
 
 class CTCFrames:
     """What the CTC branch sees of a batch of lines.
 
-    The scores over the whole vocabulary are looked through once and not kept: of most of them nobody asks.
-
     Args:
-        model, features: of the lines.
+        scores: of the lines' frames.
         blank: the id that stands for no character.
-        never: ids that share the table of scores and are no text.
 
     Attributes:
         paths: of each line the likeliest id of every valid frame.
     """
 
-    def __init__(
-        self,
-        model: VaryForConditionalGeneration,
-        features: VaryImageFeatures,
-        blank: int,
-        never: Sequence[int],
-    ) -> None:
-        assert features.ctc_frames is not None
-        assert features.ctc_lengths is not None
-        self._model, self._blank, self._never = model, blank, list(never)
-        lengths = features.ctc_lengths.tolist()
-        hidden = torch.cat([row[:length] for row, length in zip(features.ctc_frames, lengths, strict=True)])
-        best, totals = self._looked_through(hidden) if model.survey is None else model.survey(hidden, never)
-        self.paths = [path.tolist() for path in best.split(lengths)]
-        self._hidden = hidden.split(lengths)
-        self._totals = totals.split(lengths)
-
-    def _looked_through(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Of frames (N, C) the likeliest id (N,) and the logarithm of the sum of exponentials (N,)."""
-        best, totals = [], []
-        for part in hidden.split(SCORED_AT_ONCE):
-            scores = self._model.scores(part).float()
-            scores[:, self._never] = -torch.inf
-            best.append(scores.argmax(-1))
-            totals.append(scores.logsumexp(-1))
-        return torch.cat(best), torch.cat(totals)
-
-    def columns(self, line: int, ids: Sequence[int]) -> Tensor:
-        """The log-probabilities (frames, len(ids)) of some ids in a line, on the CPU."""
-        rows = torch.tensor(list(ids), device=self._hidden[line].device)
-        table = self._model.scores(self._hidden[line], rows).float() - self._totals[line][:, None]
-        if never := [place for place, token in enumerate(ids) if token in self._never]:
-            table[:, never] = -torch.inf
-        return table.cpu()
+    def __init__(self, scores: FrameScores, blank: int) -> None:
+        self._scores, self._blank = scores, blank
+        self.paths = [list(path) for path in scores.paths]
 
     def places(self, lines: Sequence[int], texts: Sequence[Sequence[int]]) -> list[list[Place] | None]:
         """Where each id of some lines' texts stands; None where no path is possible."""
-        tables = [
-            self.columns(line, [self._blank, *ids]).numpy() for line, ids in zip(lines, texts, strict=True)
-        ]
-        return align(tables, texts)
+        return align(self._tables(lines, texts), texts)
 
-    def logprob(self, line: int, ids: Sequence[int]) -> float:
-        """The log-probability of a text, over all its paths."""
-        if not ids:
-            return float(self.columns(line, [self._blank]).sum())
-        symbols = sorted(set(ids) - {self._blank})
-        table = self.columns(line, [self._blank, *symbols])
-        places = {token: place for place, token in enumerate(symbols, 1)} | {self._blank: 0}
-        target = torch.tensor([[places[token] for token in ids]])
-        loss = F.ctc_loss(
-            table[:, None], target, torch.tensor([len(table)]), torch.tensor([len(ids)]), reduction="sum"
-        )
-        return -float(loss)
+    def logprobs(self, lines: Sequence[int], texts: Sequence[Sequence[int]]) -> list[float]:
+        """The log-probability of each of some lines' texts, over all its paths."""
+        return total_logprobs(self._tables(lines, texts), texts)
+
+    def _tables(self, lines: Sequence[int], texts: Sequence[Sequence[int]]) -> list[Scores]:
+        return [
+            self._scores.columns(line, [self._blank, *ids]) for line, ids in zip(lines, texts, strict=True)
+        ]
 
 
 def spell(path: Sequence[int], blank: int) -> list[int]:
@@ -140,16 +103,39 @@ def align(tables: Sequence[Scores], texts: Sequence[Sequence[int]]) -> list[list
     ]
 
 
+def total_logprobs(tables: Sequence[Scores], texts: Sequence[Sequence[int]]) -> list[float]:
+    """The log-probability of each text over all its paths (the forward algorithm), for all of them at once.
+
+    Arguments as in `align`; minus infinity where no path is possible.
+    """
+    if not texts:
+        return []
+    frames, rows = max(map(len, tables)), len(texts)
+    states = 2 * max(map(len, texts)) + 1
+    emission, skip = _emissions(tables, texts, frames, states)
+    total = np.full((rows, states + 2), -np.inf)
+    total[:, 2] = 0.0
+    stay, step, jump = total[:, 2:], total[:, 1:-1], total[:, :-2]
+    last = np.array([2 * len(ids) for ids in texts])
+    row = np.arange(rows)
+    with np.errstate(invalid="ignore"):  # what is no number stays none
+        for frame in range(frames):
+            total[:, 2:] = np.logaddexp(np.logaddexp(stay, step), jump + skip) + emission[frame]
+        before = np.where(last > 0, stay[row, last - 1], -np.inf)
+        values: list[float] = np.logaddexp(stay[row, last], before).tolist()
+    return values
+
+
 def _emissions(
     tables: Sequence[Scores], texts: Sequence[Sequence[int]], frames: int, states: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What each state emits in each frame, (frames, rows, states), and where a blank may be skipped.
 
     States are blank, id, blank, id, ..., blank.  Before the first frame of a shorter line stand frames that
     only the first blank can pass, for nothing.
     """
-    emission = np.full((frames, len(texts), states), -np.inf)
-    skip = np.full((len(texts), states), -np.inf)
+    emission = np.full((frames, len(texts), states), -np.inf, np.float32)
+    skip = np.full((len(texts), states), -np.inf, np.float32)
     for row, (table, ids) in enumerate(zip(tables, texts, strict=True)):
         first, size = frames - len(table), 2 * len(ids) + 1
         emission[:first, row, 0] = 0.0

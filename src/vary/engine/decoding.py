@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
-from vary.engine.choosing import Chooser, agreeing, logprobs_of
+from vary.engine.arrays import Array, Arrays, arrays_of
+from vary.engine.choosing import Chooser, agreeing
 from vary.engine.decoders.interface import Decoder, Entry, RunsAhead
 from vary.engine.drafts import TOKEN_COST, ChunkLength, Draft
 from vary.engine.guards import LoopFinding
@@ -45,7 +43,7 @@ class Prompt:
             opened, and closed at the end.
     """
 
-    embeddings: Tensor
+    embeddings: Array
     limit: int
     ids: Sequence[int] = ()
     guard: RowGuard | None = None
@@ -116,8 +114,8 @@ class _Row:
     begun: int = 0
     proposed: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
-    chances: list[Tensor] = field(default_factory=list)
-    checked: Tensor | None = None
+    chances: list[Array] = field(default_factory=list)
+    checked: Array | None = None
     finding: LoopFinding | None = None
     use: DraftUse = field(default_factory=DraftUse)
 
@@ -147,6 +145,7 @@ class DecodingLoop:
         self._sampling = sampling or Sampling()
         self._suppressed = list(suppressed)
         self._cost = draft_cost
+        self._arrays: Arrays | None = None
         self._rows: list[_Row] = []
         self._added = 0
 
@@ -163,8 +162,8 @@ class DecodingLoop:
             and self._sampling.repetition_penalty == 1
             and not self._sampling.no_repeat_ngram_size
         )
-        device = prompt.embeddings.device
-        chooser = None if likeliest else Chooser(self._sampling, prompt.ids, device)
+        self._arrays = arrays = self._arrays or arrays_of(prompt.embeddings)
+        chooser = None if likeliest else arrays.chooser(self._sampling, prompt.ids, prompt.embeddings)
         held = decoder.length(sequence) + len(prompt.embeddings)
         chunk = ChunkLength(self._cost)
         self._rows.append(_Row(self._added, prompt, sequence, chunk, chooser, held))
@@ -178,20 +177,25 @@ class DecodingLoop:
                 self._decoder.close(row.sequence)
         self._rows = []
 
-    @torch.inference_mode()
     def step(self) -> list[tuple[int, Decoded]]:
         """Reads a part of a prompt or some tokens of every answer; those that ended, with their numbers."""
+        if self._arrays is None:
+            return []
+        with self._arrays.reading():
+            return self._step(self._arrays)
+
+    def _step(self, arrays: Arrays) -> list[tuple[int, Decoded]]:
         if isinstance(self._decoder, RunsAhead) and (steps := self._steps_ahead(self._decoder.ahead)) > 1:
             self._run_ahead(self._decoder, steps)
         else:
-            entries = self._entries()
+            entries = self._entries(arrays)
             scores = self._decoder.read(entries)
             if self._suppressed:
-                scores[:, self._suppressed] = -torch.inf
-            self._take(scores, [entry.scored for entry in entries])
+                arrays.suppress(scores, self._suppressed)
+            self._take(arrays, scores, [entry.scored for entry in entries])
         ended = [row for row in self._rows if self._has_ended(row)]
         self._rows = [row for row in self._rows if not self._has_ended(row)]
-        return [(row.number, self._finish(row)) for row in ended]
+        return [(row.number, self._finish(arrays, row)) for row in ended]
 
     def _steps_ahead(self, most: int) -> int:
         """How many steps the decoder may take by itself: none where more than scores decide what follows."""
@@ -215,7 +219,7 @@ class DecodingLoop:
             row.use.steps += len(new) - 1
             row.chances.append(values[: len(new)])
 
-    def _entries(self) -> list[Entry]:
+    def _entries(self, arrays: Arrays) -> list[Entry]:
         """What each row reads next: its prompt, or its last token; and what its draft proposes."""
         wanted: list[int] = []
         for row in self._rows:
@@ -239,7 +243,7 @@ class DecodingLoop:
             if len(rest) > PREFILL:
                 entries.append(Entry(row.sequence, rest[:PREFILL], 0))
             else:
-                both = rest if tokens is None else torch.cat([rest, tokens.to(rest.dtype)])
+                both = rest if tokens is None else arrays.join(rest, tokens)
                 entries.append(Entry(row.sequence, both, count + 1))
         return entries
 
@@ -254,9 +258,9 @@ class DecodingLoop:
             room = min(room, self._decoder.context - row.held - len(row.ids))
         return row.prompt.draft.propose(max(0, min(room, row.chunk.best())))
 
-    def _take(self, scores: Tensor, counts: Sequence[int]) -> None:
+    def _take(self, arrays: Arrays, scores: Array, counts: Sequence[int]) -> None:
         """Chooses each row's next tokens by its scores and appends them."""
-        best = scores.argmax(-1).tolist() if any(row.chooser is None for row in self._rows) else []
+        best = arrays.likeliest(scores) if any(row.chooser is None for row in self._rows) else []
         places: list[int] = []
         tokens: list[int] = []
         spans: list[tuple[_Row, int, int]] = []
@@ -282,7 +286,7 @@ class DecodingLoop:
             first += count
         if not places:
             return
-        values = logprobs_of(scores, places, tokens)
+        values = arrays.logprobs(scores, places, tokens)
         place = 0
         for row, checked, count in spans:
             if checked:
@@ -328,11 +332,11 @@ class DecodingLoop:
             row.finding is not None or row.ids[-1] in self._eos_ids or len(row.ids) >= row.prompt.limit
         )
 
-    def _finish(self, row: _Row) -> Decoded:
+    def _finish(self, arrays: Arrays, row: _Row) -> Decoded:
         if row.prompt.sequence is None:
             self._decoder.close(row.sequence)
-        checked = None if row.checked is None else row.checked.tolist()
-        return Decoded(row.ids, torch.cat(row.chances).tolist(), row.finding, row.use, checked)
+        checked = None if row.checked is None else arrays.numbers([row.checked])
+        return Decoded(row.ids, arrays.numbers(row.chances), row.finding, row.use, checked)
 
 
 def decode(

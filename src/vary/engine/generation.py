@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from vary.engine.answers import FinishReason, Generation, Row, cut_row, finished
 from vary.engine.decoders.interface import Decoder
 from vary.engine.decoders.library import LibraryDecoder, context_length
-from vary.engine.decoding import Decoded, DraftUse, OnIds, Prompt, RowGuard, decode
+from vary.engine.decoding import OnIds, Prompt, RowGuard, decode
 from vary.engine.drafts import Draft
-from vary.engine.guards import LoopFinding
-from vary.engine.library_generation import Order, Row, Stream, by_the_library, search_on, step_on
+from vary.engine.library_generation import Order, Stream, by_the_library, search_on, step_on
 from vary.engine.prompt_cache import PromptCache
-from vary.engine.sampling import Sampling
+from vary.engine.sampling import UNUSUAL, Sampling
 from vary.errors import VaryError
 from vary.model.modeling import PIXEL_INPUTS, VaryForConditionalGeneration, VaryImageFeatures
 
@@ -30,38 +29,6 @@ __all__ = [
     "generate",
     "runs_here",
 ]
-
-FinishReason = Literal["stop", "length", "loop"]
-
-UNUSUAL = (
-    *("bad_words_ids", "begin_suppress_tokens", "diversity_penalty", "encoder_repetition_penalty"),
-    *("epsilon_cutoff", "eta_cutoff", "exponential_decay_length_penalty", "forced_bos_token_id"),
-    *("forced_eos_token_id", "guidance_scale", "min_length", "min_new_tokens", "min_p", "sequence_bias"),
-    *("stop_strings", "top_h", "typical_p", "watermarking_config"),
-)
-"""Settings of a generation configuration that only the library's own loop knows."""
-
-
-@dataclass(slots=True)
-class Generation:
-    """What was decoded for one prompt.
-
-    Attributes:
-        ids: the new tokens, without the end-of-text token, without an answer's header and without what a loop
-            repeated.
-        logprobs: the model's log-probability of each of them (before temperature, penalties and the like).
-        finish_reason: `stop` at the end of text, `length` at the limit, `loop` where the guard stepped in.
-        end_logprob: the log-probability of the end-of-text token, if it was reached.
-        finding: what the guard saw.
-        draft: what a draft was worth; None where nothing was decoded by our own loop.
-    """
-
-    ids: list[int]
-    logprobs: list[float]
-    finish_reason: FinishReason
-    end_logprob: float | None = None
-    finding: LoopFinding | None = None
-    draft: DraftUse | None = field(default=None, compare=False)
 
 
 @torch.inference_mode()
@@ -132,18 +99,13 @@ def generate(
         )
     else:
         found = by_the_library(model, order)
-    return [_cut(row, eos_ids, answer_header) for row in found]
+    return [cut_row(row, eos_ids, answer_header) for row in found]
 
 
 def end_ids(model: VaryForConditionalGeneration) -> frozenset[int]:
     """The ids that end an answer."""
     eos = model.generation_config.eos_token_id
     return frozenset([eos] if isinstance(eos, int) else eos or [])
-
-
-def finished(answer: Decoded, eos_ids: frozenset[int]) -> Generation:
-    """What counts of an answer of the loop."""
-    return _cut(Row(answer.ids, answer.logprobs, answer.finding, answer.use), eos_ids, ())
 
 
 def runs_here(model: VaryForConditionalGeneration, sampling: Sampling, decoder: Decoder | None) -> bool:
@@ -234,19 +196,3 @@ def _run(
     by_number = dict(answers)
     found = [by_number[number] for number in range(len(prompts))]
     return [Row(answer.ids, answer.logprobs, answer.finding, answer.use) for answer in found]
-
-
-def _cut(row: Row, eos_ids: frozenset[int], header: Sequence[int]) -> Generation:
-    """What counts of a row: not its end of text, nor what a loop repeated, nor an answer's header."""
-    ids, logprobs = row.ids, row.logprobs
-    end_logprob: float | None = None
-    reason: FinishReason = "length"
-    if row.finding is not None:
-        kept = len(ids) if row.finding.keep_tokens is None else row.finding.keep_tokens
-        ids, logprobs, reason = ids[:kept], logprobs[:kept], "loop"
-    elif ids and ids[-1] in eos_ids:
-        ids, logprobs, end_logprob, reason = ids[:-1], logprobs[:-1], logprobs[-1], "stop"
-    begun = min(len(ids), len(header))
-    if ids[:begun] == list(header[:begun]):  # a header that the limit cut off is no answer either
-        ids, logprobs = ids[begun:], logprobs[begun:]
-    return Generation(ids, logprobs, reason, end_logprob, row.finding, row.draft)

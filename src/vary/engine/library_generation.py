@@ -8,16 +8,39 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 from transformers.generation import BaseStreamer
 
-from vary.engine.decoding import DraftUse, OnIds, RowGuard
+from vary.engine.answers import Row
+from vary.engine.decoding import OnIds, RowGuard
 from vary.engine.guards import LoopFinding
 from vary.engine.prompt_cache import SCORED_AT_ONCE, PromptCache
-from vary.engine.sampling import LogProbRecorder, Sampling
+from vary.engine.sampling import Sampling
 from vary.model.modeling import PIXEL_INPUTS, VaryForConditionalGeneration
 
-__all__ = ["Order", "Row", "Stream", "by_the_library", "search_on", "step_on"]
+__all__ = ["LogProbRecorder", "Order", "Row", "Stream", "by_the_library", "search_on", "step_on"]
+
+
+class LogProbRecorder(LogitsProcessor):
+    """Keeps each step's log-probability of the token that was then chosen; one (B, V) table at a time.
+
+    It stands before the processors of `Sampling`, so these are the model's own.
+    """
+
+    def __init__(self, prompt_length: int) -> None:
+        self.prompt_length = prompt_length
+        self.table: Tensor | None = None
+        self.chosen: list[Tensor] = []
+
+    def settle(self, sequences: Tensor) -> None:
+        """Looks up the newest token of (B, T) in the table of the step that chose it."""
+        if self.table is not None and sequences.shape[1] > self.prompt_length + len(self.chosen):
+            self.chosen.append(self.table.gather(1, sequences[:, -1:])[:, 0])
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.settle(input_ids)
+        self.table = scores.float().log_softmax(-1)
+        return scores
 
 
 @dataclass
@@ -98,16 +121,6 @@ class Order:
     @property
     def prompt_length(self) -> int:
         return self.ids.shape[1]
-
-
-@dataclass(slots=True)
-class Row:
-    """The new ids of a prompt as they came, up to the end of text or the row's limit, and what is known."""
-
-    ids: list[int]
-    logprobs: list[float]
-    finding: LoopFinding | None = None
-    draft: DraftUse | None = None
 
 
 def by_the_library(model: VaryForConditionalGeneration, order: Order) -> list[Row]:

@@ -11,22 +11,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-from torch import Tensor
-
-from vary.engine.ctc import CTCFrames, Place, spell
+from vary.engine.answers import Generation, finished
+from vary.engine.arrays import Array
+from vary.engine.ctc import CTCFrames, FrameScores, Place, spell
 from vary.engine.decoders.interface import Decoder
-from vary.engine.decoders.library import LibraryDecoder
 from vary.engine.decoding import Decoded, Prompt, RowGuard, decode
 from vary.engine.drafts import IdDraft
-from vary.engine.generation import Generation, end_ids, finished, generate, runs_here
 from vary.engine.guards import LoopFinding
 from vary.engine.sampling import Sampling
-from vary.model.modeling import VaryForConditionalGeneration, VaryImageFeatures
 
-__all__ = ["LineReading", "read_lines"]
+if TYPE_CHECKING:
+    from vary.model.modeling import VaryForConditionalGeneration
+
+__all__ = ["LineBatch", "LineReading", "read_batch", "read_lines"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +48,39 @@ class LineReading:
     drafted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """The lines to read: their prompts and features, and how to decode them."""
+class LineBatch(Protocol):
+    """Lines that a model has encoded, and how it goes on with them.
 
-    text: dict[str, Tensor]
-    features: VaryImageFeatures
+    Attributes:
+        limits: the most ids of each line.
+        guards: one per line, or None.
+        eos_ids: any of them ends a line.
+        suppressed: ids that are never chosen.
+        end, blank: the ids of the end of a line and of no character at all.
+        drafts: whether the branch reads first.
+    """
+
     limits: Sequence[int]
-    sampling: Sampling | None
     guards: Sequence[RowGuard] | None
-    decoder: Decoder | None
+    eos_ids: frozenset[int]
+    suppressed: Sequence[int]
+    end: int
+    blank: int
+    drafts: bool
 
     @property
-    def greedy(self) -> bool:
-        return self.sampling is None or self.sampling.greedy
+    def frames(self) -> FrameScores | None:
+        """The scores of the CTC branch; None without one."""
+
+    @property
+    def decoder(self) -> Decoder:
+        """What reads the tokens."""
+
+    def prompts(self) -> list[Array]:
+        """The embeddings (T, C) of each line's prompt, its image included."""
+
+    def decode(self) -> list[Generation]:
+        """Decodes the lines from nothing."""
 
 
 def read_lines(
@@ -75,7 +93,7 @@ def read_lines(
     drafts: bool = True,
     decoder: Decoder | None = None,
 ) -> list[LineReading]:
-    """Reads one line per prompt.
+    """Reads one line per prompt, by a model of PyTorch.
 
     Args:
         model: in evaluation mode, on the device of the inputs.
@@ -86,31 +104,39 @@ def read_lines(
         drafts: whether to let the CTC branch, if there is one, read first.
         decoder: what reads the tokens instead of the library's modules.
     """
+    import torch
+
+    from vary.engine.model_lines import ModelLines
+
     with torch.inference_mode():
-        features = model.get_image_features(inputs["pixel_values"], pixel_widths=inputs["pixel_widths"])
-        text = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-        batch = _Batch(text, features, max_new_tokens, sampling, guards, decoder)
-        if features.ctc_frames is None:
-            read = _decode(model, batch)
-            return [LineReading(line, [math.exp(p) for p in line.logprobs], None, 0) for line in read]
-        return _read_with_ctc(model, batch, drafts=drafts and batch.greedy)
+        return read_batch(
+            ModelLines(
+                model,
+                inputs,
+                max_new_tokens,
+                sampling=sampling,
+                guards=guards,
+                drafts=drafts,
+                decoder=decoder,
+            )
+        )
 
 
-def _read_with_ctc(model: VaryForConditionalGeneration, batch: _Batch, *, drafts: bool) -> list[LineReading]:
-    config = model.config
-    end, blank = config.text_config.eos_token_id, config.text_config.pad_token_id
-    marks = [config.image_token_id, config.image_start_token_id, config.image_end_token_id]
-    frames = CTCFrames(model, batch.features, blank, [*marks, end])
-    spelled = [spell(path, blank) for path in frames.paths]
-    if drafts and runs_here(model, Sampling(), batch.decoder):
-        both = _decode_with_drafts(model, batch, spelled, end)
+def read_batch(batch: LineBatch) -> list[LineReading]:
+    """Reads lines that were encoded."""
+    if batch.frames is None:
+        return [LineReading(line, [math.exp(p) for p in line.logprobs], None, 0) for line in batch.decode()]
+    frames = CTCFrames(batch.frames, batch.blank)
+    spelled = [spell(path, batch.blank) for path in frames.paths]
+    if batch.drafts:
+        both = _decode_with_drafts(batch, spelled)
     else:
-        both = [(answer, None) for answer in _decode(model, batch)]
+        both = [(answer, None) for answer in batch.decode()]
+    better = _better_drafts(both, frames)
     chosen, drafted = [], []
     for row, (answer, draft) in enumerate(both):
-        better = draft is not None and _score(draft, frames, row) > _score(answer, frames, row)
-        chosen.append(draft if draft is not None and better else answer)
-        drafted.append(better or (draft is None and drafts and answer.ids == spelled[row]))
+        chosen.append(draft if draft is not None and row in better else answer)
+        drafted.append(row in better or (draft is None and batch.drafts and answer.ids == spelled[row]))
     places = frames.places(range(len(chosen)), [line.ids for line in chosen])
     return [
         _aligned(line, found, len(path), drafted=taken)
@@ -118,43 +144,59 @@ def _read_with_ctc(model: VaryForConditionalGeneration, batch: _Batch, *, drafts
     ]
 
 
-def _decode(model: VaryForConditionalGeneration, batch: _Batch) -> list[Generation]:
-    """Decodes the lines from nothing."""
-    inputs = {**batch.text, "mm_encoder_outputs": {"image": batch.features}}
-    return generate(
-        model, inputs, batch.limits, sampling=batch.sampling, guards=batch.guards, decoder=batch.decoder
-    )
-
-
 def _decode_with_drafts(
-    model: VaryForConditionalGeneration, batch: _Batch, drafts: Sequence[list[int]], end: int
+    batch: LineBatch, drafts: Sequence[list[int]]
 ) -> list[tuple[Generation, Generation | None]]:
     """Decodes the lines with drafts, which are read whole with the prompts.
 
     Returns each line's answer, and the draft with the decoder's log-probabilities where it is another one.
     """
-    decoder = batch.decoder or LibraryDecoder(model)
-    embeddings = model.model.embed(batch.text["input_ids"], batch.features)
     prompts = []
-    for row, (draft, mask) in enumerate(zip(drafts, batch.text["attention_mask"].bool(), strict=True)):
+    for row, (draft, embeddings) in enumerate(zip(drafts, batch.prompts(), strict=True)):
         limit = batch.limits[row]
         fits = len(draft) <= limit  # its end may come behind the limit
         guard = None if batch.guards is None else batch.guards[row]
         prompts.append(
             Prompt(
-                embeddings[row][mask],
+                embeddings,
                 limit + 1 if len(draft) == limit else limit,
                 guard=_after_the_draft(guard, draft) if guard and fits else guard,
                 draft=IdDraft(draft),
-                check=[*draft, end] if fits else None,
+                check=[*draft, batch.end] if fits else None,
             )
         )
-    suppressed = model.generation_config.suppress_tokens or ()
-    answers = dict(decode(decoder, prompts, end_ids(model), max_rows=len(prompts), suppressed=suppressed))
+    found = decode(batch.decoder, prompts, batch.eos_ids, max_rows=len(prompts), suppressed=batch.suppressed)
+    answers = dict(found)
     return [
-        _with_draft(answers[row], draft, end_ids(model), batch.limits[row])
-        for row, draft in enumerate(drafts)
+        _with_draft(answers[row], draft, batch.eos_ids, batch.limits[row]) for row, draft in enumerate(drafts)
     ]
+
+
+def _better_drafts(both: Sequence[tuple[Generation, Generation | None]], frames: CTCFrames) -> set[int]:
+    """The rows whose draft is likelier under both branches than what was decoded.
+
+    What did not end by itself is least likely.
+    """
+    pairs = [
+        (row, line)
+        for row, (answer, draft) in enumerate(both)
+        if draft is not None
+        for line in (answer, draft)
+    ]
+    ended = [(row, line) for row, line in pairs if line.finish_reason == "stop"]
+    by_frames = frames.logprobs([row for row, _ in ended], [line.ids for _, line in ended])
+    found = iter(by_frames)
+    scores = [
+        next(found) + sum(line.logprobs) + (line.end_logprob or 0.0)
+        if line.finish_reason == "stop"
+        else -math.inf
+        for _, line in pairs
+    ]
+    return {
+        row
+        for (row, _), answer, draft in zip(pairs[::2], scores[::2], scores[1::2], strict=True)
+        if draft > answer
+    }
 
 
 def _with_draft(
@@ -183,13 +225,6 @@ def _after_the_draft(guard: RowGuard, draft: Sequence[int]) -> RowGuard:
         return guard(ids)
 
     return feed
-
-
-def _score(line: Generation, frames: CTCFrames, row: int) -> float:
-    """The log-probability of a reading under both branches; least where it did not end by itself."""
-    if line.finish_reason != "stop":
-        return -math.inf
-    return frames.logprob(row, line.ids) + sum(line.logprobs) + (line.end_logprob or 0.0)
 
 
 def _aligned(line: Generation, places: list[Place] | None, frames: int, *, drafted: bool) -> LineReading:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
-from transformers import (
-    LogitsProcessor,
-    LogitsProcessorList,
-    NoRepeatNGramLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from typing import TYPE_CHECKING, Any
 
 from vary.errors import VaryError
 
-__all__ = ["LogProbRecorder", "Sampling"]
+if TYPE_CHECKING:  # neither is loaded where nothing is drawn and nothing penalised
+    import torch
+    from torch import Tensor
+    from transformers import LogitsProcessor, LogitsProcessorList
+
+__all__ = ["UNUSUAL", "Sampling"]
 
 SMALLEST_TEMPERATURE, SMALLEST_PENALTY = 1e-4, 1e-20
 """Smaller ones are taken for these: they choose the same tokens, and divided scores stay finite."""
+
+UNUSUAL = (
+    *("bad_words_ids", "begin_suppress_tokens", "diversity_penalty", "encoder_repetition_penalty"),
+    *("epsilon_cutoff", "eta_cutoff", "exponential_decay_length_penalty", "forced_bos_token_id"),
+    *("forced_eos_token_id", "guidance_scale", "min_length", "min_new_tokens", "min_p", "sequence_bias"),
+    *("stop_strings", "top_h", "typical_p", "watermarking_config"),
+)
+"""Settings of a generation configuration that only the library's own loop knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,12 @@ class Sampling:
 
     def processors(self, attention_mask: Tensor) -> LogitsProcessorList:
         """The library's processors for prompts (B, T), whose padding counts for no repetition."""
+        from transformers import (
+            LogitsProcessorList,
+            NoRepeatNGramLogitsProcessor,
+            RepetitionPenaltyLogitsProcessor,
+        )
+
         chosen: list[LogitsProcessor] = []
         if self.repetition_penalty != 1:
             padding = (attention_mask != 0).int().argmax(dim=1).repeat_interleave(self.num_beams)
@@ -106,6 +113,13 @@ class Sampling:
 
     def warpers(self) -> LogitsProcessorList:
         """What the library does, in this order, to the scores that tokens are drawn by."""
+        from transformers import (
+            LogitsProcessorList,
+            TemperatureLogitsWarper,
+            TopKLogitsWarper,
+            TopPLogitsWarper,
+        )
+
         chosen: list[LogitsProcessor] = []
         if self.temperature not in (0, 1):
             chosen.append(TemperatureLogitsWarper(max(float(self.temperature), SMALLEST_TEMPERATURE)))
@@ -119,26 +133,6 @@ class Sampling:
         """Draws of its own for one answer, begun at the seed; None for torch's global ones."""
         if self.seed is None or self.temperature == 0:
             return None
+        import torch
+
         return torch.Generator(device).manual_seed(self.seed)
-
-
-class LogProbRecorder(LogitsProcessor):
-    """Keeps each step's log-probability of the token that was then chosen; one (B, V) table at a time.
-
-    It stands before the processors of `Sampling`, so these are the model's own.
-    """
-
-    def __init__(self, prompt_length: int) -> None:
-        self.prompt_length = prompt_length
-        self.table: Tensor | None = None
-        self.chosen: list[Tensor] = []
-
-    def settle(self, sequences: Tensor) -> None:
-        """Looks up the newest token of (B, T) in the table of the step that chose it."""
-        if self.table is not None and sequences.shape[1] > self.prompt_length + len(self.chosen):
-            self.chosen.append(self.table.gather(1, sequences[:, -1:])[:, 0])
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        self.settle(input_ids)
-        self.table = scores.float().log_softmax(-1)
-        return scores

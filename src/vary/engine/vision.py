@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vary.engine.native import check, load_library
+from vary.engine.native import check
+from vary.engine.native.vision import PANEL, Block, Grid, Norm, VisionMatrix, VisionShape, vision_library
 from vary.errors import NativeError
-from vary.model.vision_vocabulary import Block, VisionVocabulary, table_for
+from vary.model import vision_vocabulary as networks
+from vary.model.vision_vocabulary import VisionVocabulary, table_for
 
 __all__ = ["PANEL", "NativeBlocks", "PackedLinear", "VisionPrecision", "use_native_blocks", "vision_library"]
 
@@ -24,65 +25,6 @@ A matrix has a scale for each output, and its input one for each token, found as
 Attention is in float32 for the first, in int16 for the others; norms, GELU and softmax are in float32 always.
 """
 PRECISIONS: tuple[VisionPrecision, ...] = get_args(VisionPrecision)
-PANEL = 16
-"""Outputs that lie side by side in packed matrices and tables; `vision_products.inl` has it as kPanel."""
-
-
-class _Structure(ctypes.Structure):
-    """A structure of vision.hpp."""
-
-
-def _numbers(*names: str) -> list[tuple[str, Any]]:
-    return [(name, ctypes.c_int32) for name in names]
-
-
-def _pointers(*names: str) -> list[tuple[str, Any]]:
-    return [(name, ctypes.c_void_p) for name in names]
-
-
-class _Shape(_Structure):
-    _fields_ = (*_numbers("precision", "hidden", "inner", "heads"), ("epsilon", ctypes.c_float))
-
-
-class _Matrix(_Structure):
-    _fields_ = (*_numbers("outputs", "inputs"), *_pointers("packed", "bias"))
-
-
-class _Norm(_Structure):
-    _fields_ = tuple(_pointers("weight", "bias"))
-
-
-class _Block(_Structure):
-    _fields_ = (
-        *_numbers("window", "table_rows", "table_columns"),
-        *(("norm1", _Norm), ("qkv", _Matrix), ("out", _Matrix)),
-        *_pointers("row_table", "column_table"),
-        *(("norm2", _Norm), ("expand", _Matrix), ("contract", _Matrix)),
-    )
-
-
-class _Grid(_Structure):
-    _fields_ = (*_numbers("images", "rows", "columns"), *_pointers("valid_columns"))
-
-
-@cache
-def vision_library() -> ctypes.CDLL:
-    """The library with the types of its functions for this network; NativeError if it is not there."""
-    library = load_library()
-    number, pointer = ctypes.c_int32, ctypes.c_void_p
-    library.vary_vision_kernels.restype = ctypes.c_char_p
-    library.vary_vision_kernels.argtypes = (pointer,)
-    library.vary_vision_packed_bytes.restype = ctypes.c_int64
-    library.vary_vision_packed_bytes.argtypes = (number, number, number)
-    library.vary_vision_pack.restype = None
-    library.vary_vision_pack.argtypes = (number, number, number, pointer, pointer)
-    library.vary_vision_survey_runs.restype = number
-    library.vary_vision_survey_runs.argtypes = ()
-    library.vary_vision_survey.restype = number
-    library.vary_vision_survey.argtypes = (pointer, pointer, number, pointer, pointer, number)
-    library.vary_vision_run.restype = number
-    library.vary_vision_run.argtypes = (pointer, pointer, number, pointer, pointer, number)
-    return library
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +47,10 @@ class PackedLinear:
         bias = torch.zeros(outputs) if layer.bias is None else _plain(layer.bias)
         return cls(outputs, inputs, packed, bias)
 
-    def matrix(self, bias: Tensor | None = None) -> _Matrix:
+    def matrix(self, bias: Tensor | None = None) -> VisionMatrix:
         """The layer, or with another bias and as many outputs; both have to outlive it."""
         bias = self.bias if bias is None else bias
-        return _Matrix(len(bias), self.inputs, self.packed.data_ptr(), bias.data_ptr())
+        return VisionMatrix(len(bias), self.inputs, self.packed.data_ptr(), bias.data_ptr())
 
 
 class NativeBlocks:
@@ -132,7 +74,7 @@ class NativeBlocks:
         number = PRECISIONS.index(precision)
         inner = int(config.hidden_size * config.mlp_ratio)
         self._sizes = (number, config.hidden_size, inner, config.num_attention_heads, config.layer_norm_eps)
-        kernels: bytes | None = vision_library().vary_vision_kernels(ctypes.byref(_Shape(*self._sizes)))
+        kernels: bytes | None = vision_library().vary_vision_kernels(ctypes.byref(VisionShape(*self._sizes)))
         if kernels is None or config.hidden_act != "gelu":
             raise NativeError(
                 "the native kernels of the vision vocabulary network need a processor with AVX2, GELU, and "
@@ -141,7 +83,7 @@ class NativeBlocks:
             )
         self.name = f"native {precision} ({kernels.decode()})"
         self.precision = precision
-        self._blocks = [_PackedBlock(cast(Block, block), number) for block in network.blocks]
+        self._blocks = [_PackedBlock(cast(networks.Block, block), number) for block in network.blocks]
         self.nbytes = sum(linear.packed.nbytes for block in self._blocks for linear in block.linears)
 
     def __call__(self, x: Tensor, valid_columns: Tensor | None = None) -> Tensor:
@@ -157,12 +99,12 @@ class NativeBlocks:
         tokens = torch.empty(x.shape, dtype=torch.float32).copy_(x)
         own = None if valid_columns is None else valid_columns.sum(1, dtype=torch.int32)
         tables = [block.tables(rows, columns) for block in self._blocks]
-        blocks = (_Block * len(tables))(
+        blocks = (Block * len(tables))(
             *(block.structure(*pair, rows, columns) for block, pair in zip(self._blocks, tables, strict=True))
         )
-        grid = _Grid(images, rows, columns, None if own is None else own.data_ptr())
+        grid = Grid(images, rows, columns, None if own is None else own.data_ptr())
         status = vision_library().vary_vision_run(
-            *(ctypes.byref(_Shape(*self._sizes)), blocks, len(tables), ctypes.byref(grid)),
+            *(ctypes.byref(VisionShape(*self._sizes)), blocks, len(tables), ctypes.byref(grid)),
             *(tokens.data_ptr(), torch.get_num_threads()),
         )
         check(status, "compute the vision vocabulary network")
@@ -172,7 +114,7 @@ class NativeBlocks:
 class _PackedBlock:
     """One block's weights as the kernels take them."""
 
-    def __init__(self, block: Block, precision: int) -> None:
+    def __init__(self, block: networks.Block, precision: int) -> None:
         attention, mlp = block.attn, block.mlp
         self.window, self._resize = block.window, attention.resize
         self.linears = [
@@ -193,11 +135,11 @@ class _PackedBlock:
         table = F.pad(table, (0, 0, 0, -len(table) % PANEL))
         return table.unflatten(0, (-1, PANEL)).transpose(1, 2).contiguous()
 
-    def structure(self, row_table: Tensor, column_table: Tensor, rows: int, columns: int) -> _Block:
+    def structure(self, row_table: Tensor, column_table: Tensor, rows: int, columns: int) -> Block:
         """What the kernels are given; everything in it has to outlive their run."""
         qkv, out, expand, contract = (linear.matrix() for linear in self.linears)
-        norm1, norm2 = (_Norm(*(part.data_ptr() for part in norm)) for norm in self._norms)
-        return _Block(
+        norm1, norm2 = (Norm(*(part.data_ptr() for part in norm)) for norm in self._norms)
+        return Block(
             *(self.window, 2 * (self.window or rows) - 1, 2 * (self.window or columns) - 1),
             *(norm1, qkv, out),
             *(row_table.data_ptr(), column_table.data_ptr()),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from vary.model.tokenization import IMAGE_END_TOKEN, IMAGE_START_TOKEN, IMAGE_TOKEN
+from vary.model.special_tokens import IMAGE_END_TOKEN, IMAGE_START_TOKEN, IMAGE_TOKEN
 
 __all__ = ["CHAT_TEMPLATES", "SYSTEM_MESSAGE"]
 

@@ -138,6 +138,10 @@ class VaryConfig(PreTrainedConfig):
             family's; sent as it is, blanks at its ends too, an empty one as no text at all; `{}` in it is
             where the task's subject goes.
         checkpoint_version: which weights these are; documents that were read with them say so.
+        line_width: of a model that reads lines, the widest ones in pixels that it was trained on: wider ones
+            are split between words. None: as wide as its vision vocabulary network takes.
+        confidence: of a model that reads lines, the numbers with which the confidence of a line is made
+            (`vary.engine.confidence`); None leaves it the mean over the line's characters.
     """
 
     model_type = "vary"
@@ -160,6 +164,8 @@ class VaryConfig(PreTrainedConfig):
     languages: list[str] | tuple[str, ...] = ("en",)
     prompts: dict[str, str] | None = None
     checkpoint_version: str = ""
+    line_width: int | None = None
+    confidence: dict[str, float] | None = None
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -177,6 +183,7 @@ class VaryConfig(PreTrainedConfig):
 
     def _check(self) -> None:
         self._check_prompts(self.prompts)
+        self._check_line_width()
         text = self.text_config
         if (total := self.projector_dim * self.num_branches) != text.hidden_size:
             raise ValueError(
@@ -185,6 +192,14 @@ class VaryConfig(PreTrainedConfig):
             )
         self._check_vision(text.hidden_size)
         self._check_head(text)
+
+    def _check_line_width(self) -> None:
+        vision, width = self.vision_vocabulary_config, self.line_width
+        if width is not None and not (type(width) is int and vision.height <= width <= vision.width):
+            raise ValueError(
+                f"line_width is {width!r}, expected pixels from the lines' height {vision.height} to the "
+                f"widest image {vision.width}, or None"
+            )
 
     def _check_vision(self, width: int) -> None:
         vision, clip = self.vision_vocabulary_config, self.clip_config
@@ -225,6 +240,12 @@ class VaryConfig(PreTrainedConfig):
             raise ValueError(
                 f"prompts are given for {', '.join(unknown)}, but the tasks are {', '.join(self.tasks)}"
             )
+
+    @property
+    def line_size(self) -> tuple[int, int] | None:
+        """Height and greatest width in pixels of the lines that it reads; None if it reads whole pages."""
+        vision = self.vision_vocabulary_config
+        return (vision.height, self.line_width or vision.width) if self.window == "lines" else None
 
     @property
     def num_branches(self) -> int:

@@ -18,6 +18,14 @@ from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from vary.errors import CheckpointError
+from vary.model.special_tokens import (
+    IMAGE_END_TOKEN,
+    IMAGE_START_TOKEN,
+    IMAGE_TOKEN,
+    NANO_SPECIAL_TOKENS,
+    QWEN_SPECIAL_TOKENS,
+    byte_letters,
+)
 
 __all__ = [
     "IMAGE_END_TOKEN",
@@ -35,29 +43,11 @@ __all__ = [
     "write_tiktoken",
 ]
 
-IMAGE_START_TOKEN, IMAGE_END_TOKEN, IMAGE_TOKEN = "<img>", "</img>", "<imgpad>"
-
 QWEN_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
 )
 """How Qwen cuts text into pre-tokens before merging bytes."""
-
-QWEN_SPECIAL_TOKENS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    *(f"<|extra_{index}|>" for index in range(205)),
-    *("<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>"),
-    *(IMAGE_START_TOKEN, IMAGE_END_TOKEN, IMAGE_TOKEN),
-)
-"""Vary's special tokens; their ids follow the 151643 ranks of the file, so that `<imgpad>` is 151859."""
-
-NANO_SPECIAL_TOKENS = (
-    *("<pad>", "<eos>", IMAGE_START_TOKEN, IMAGE_END_TOKEN, IMAGE_TOKEN, "<bos>"),
-    *(f"<|reserved_{index}|>" for index in range(6, 16)),
-)
-"""vary-nano's special tokens, with ids 0 to 15; `<pad>` is the blank of the CTC head too."""
 
 _ANY_CHARACTER = r"[\s\S]"
 
@@ -145,7 +135,7 @@ def tokenizer_from_ranks(
         )
     if set(special_tokens.values()) & set(ranks.values()):
         raise CheckpointError("the ids of the special tokens collide with ranks of the vocabulary file")
-    letters = _byte_letters()
+    letters = byte_letters()
     vocabulary = {"".join(letters[value] for value in token): rank for token, rank in ranks.items()}
     merges = [
         ("".join(letters[value] for value in left), "".join(letters[value] for value in right))
@@ -209,10 +199,3 @@ def _merges(ranks: Mapping[bytes, int]) -> list[tuple[bytes, bytes]]:
         if len(pieces) == 2:
             merges.append((pieces[0], pieces[1]))
     return merges
-
-
-def _byte_letters() -> list[str]:
-    """For each byte the printable character by which byte-level tokenizers write it (GPT-2's table)."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = [value for value in range(256) if value not in printable]
-    return [chr(value) if value in printable else chr(256 + others.index(value)) for value in range(256)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor
+from vary.engine.arrays import Array
 
 __all__ = ["Decoder", "Entry", "RunsAhead"]
 
@@ -22,7 +22,7 @@ class Entry:
     """
 
     sequence: int
-    embeddings: Tensor
+    embeddings: Array
     scored: int = 1
 
 
@@ -63,14 +63,15 @@ class Decoder(Protocol):
     def cut(self, sequence: int, length: int) -> None:
         """Forgets all but the first `length` tokens of a sequence."""
 
-    def embed(self, ids: Sequence[int]) -> Tensor:
+    def embed(self, ids: Sequence[int]) -> Array:
         """The embeddings (T, hidden_size) of token ids, as `Entry` takes them."""
 
-    def read(self, entries: Sequence[Entry]) -> Tensor:
+    def read(self, entries: Sequence[Entry]) -> Array:
         """Reads new tokens of some sequences, each named once.
 
         Returns the wanted scores (sum of `scored`, vocabulary_size) in float32, on the device of the model,
-        entry after entry and in each in the order of its tokens.
+        entry after entry and in each in the order of its tokens; of NumPy's arrays what stands for them, see
+        `vary.engine.arrays.Scores`.
 
         Raises:
             ContextError: if a sequence grew longer than `context`.
@@ -89,7 +90,7 @@ class RunsAhead(Protocol):
 
     def run(
         self, sequences: Sequence[int], ids: Sequence[int], steps: int, suppressed: Sequence[int] = ()
-    ) -> tuple[list[list[int]], Tensor]:
+    ) -> tuple[list[list[int]], Array]:
         """Reads a token of each sequence, then the likeliest next one, and so on.
 
         Args:

@@ -37,7 +37,7 @@ Decoder::Decoder(const Shape& shape, Weights weights, const Kernels& kernels, in
       weights_(std::move(weights)),
       kernels_(kernels),
       threads_(threads),
-      pool_(static_cast<size_t>(2) * shape.layers * shape.kv_heads * kBlock * shape.head_dim),
+      pool_(static_cast<size_t>(2) * shape.layers * shape.kv_heads * kBlock * shape.head_dim * (shape.wide ? 2 : 1)),
       scratch_(threads_.count()) {}
 
 int Decoder::open() {
@@ -99,7 +99,7 @@ bool Decoder::read(const std::vector<Part>& parts, const float* embeddings, floa
     const int count = std::min<int>(kTokensAtOnce, static_cast<int>(tokens.size()) - start);
     read_some(sequences, &tokens[start], count, embeddings + static_cast<size_t>(start) * shape_.hidden,
               &wanted[start], scores);
-    for (int i = start; i < start + count; i++) scores += wanted[i] ? shape_.vocabulary : 0;
+    for (int i = start; i < start + count; i++) scores += wanted[i] ? scored_size() : 0;
   }
   for (size_t number = 0; number < parts.size(); number++) sequences[number]->length += parts[number].count;
   return true;
@@ -128,10 +128,10 @@ void Decoder::read_some(const std::vector<Sequence*>& sequences, const Token* to
   for (int i = 0; i < count; i++) {
     if (!wanted[i]) continue;
     const float* state = states_.data() + static_cast<size_t>(i) * s.hidden;
-    kernels_.rms_norm(state, weights_.norm, s.hidden, s.epsilon,
-                      normed_.data() + static_cast<size_t>(scored++) * s.hidden);
+    float* normed = weights_.head.rows > 0 ? normed_.data() : scores;
+    kernels_.rms_norm(state, weights_.norm, s.hidden, s.epsilon, normed + static_cast<size_t>(scored++) * s.hidden);
   }
-  if (scored > 0) multiply(weights_.head, normed_.data(), scored, {Then::kStore, scores, s.vocabulary, nullptr});
+  if (scored > 0 && weights_.head.rows > 0) multiply(weights_.head, normed_.data(), scored, {Then::kStore, scores, s.vocabulary, nullptr});
 }
 
 void Decoder::normalize(const float* weight, int tokens) {
@@ -180,14 +180,19 @@ void Decoder::keep(const std::vector<Sequence*>& sequences, const Token* tokens,
       const size_t angle = static_cast<size_t>(position) * (s.head_dim / 2);
       kernels_.rotate(row, s.heads + s.kv_heads, s.head_dim, &cosines_[angle], &sines_[angle]);
       uint16_t* block = sequences[tokens[i].part]->blocks[position / kBlock];
-      const size_t place = static_cast<size_t>(position % kBlock) * s.head_dim;
+      const size_t place = static_cast<size_t>(position % kBlock) * s.head_dim * halves();
       for (int head = 0; head < s.kv_heads; head++) {
         const float* key = row + s.query_size() + head * s.head_dim;
-        kernels_.to_halves(key, s.head_dim, keys(block, layer, head) + place);
-        kernels_.to_halves(key + s.kv_size(), s.head_dim, values(block, layer, head) + place);
+        put_away(key, keys(block, layer, head) + place);
+        put_away(key + s.kv_size(), values(block, layer, head) + place);
       }
     }
   });
+}
+
+void Decoder::put_away(const float* values, uint16_t* to) const {
+  if (shape_.wide) std::memcpy(to, values, sizeof(float) * shape_.head_dim);
+  else kernels_.to_halves(values, shape_.head_dim, to);
 }
 
 void Decoder::attend(const std::vector<Sequence*>& sequences, const Token* tokens, int count, int layer) {
@@ -215,7 +220,7 @@ void Decoder::attend(const std::vector<Sequence*>& sequences, const Token* token
     std::vector<float>& scratch = scratch_[thread];
     scratch.resize(static_cast<size_t>(kQueries) * round_up(seen[size - 1], 16));
     for (int query = head * queries_per_head; query < (head + 1) * queries_per_head; query++) {
-      kernels_.attend({past_keys.data(), past_values.data(), kBlock},
+      kernels_.attend({past_keys.data(), past_values.data(), kBlock, s.wide != 0},
                       &qkv_[static_cast<size_t>(first) * s.qkv_size() + query * s.head_dim], s.qkv_size(), size, seen,
                       s.head_dim, scratch.data(),
                       &mixed_[static_cast<size_t>(first) * s.query_size() + query * s.head_dim], s.query_size());

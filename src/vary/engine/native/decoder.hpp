@@ -15,6 +15,7 @@ namespace vary {
 struct Shape {
   int32_t hidden, layers, heads, kv_heads, head_dim, inner, vocabulary, context;
   float epsilon, theta;
+  int32_t wide;  // whether keys and values are kept in float32, not in float16
 
   int query_size() const { return heads * head_dim; }
   int kv_size() const { return kv_heads * head_dim; }
@@ -32,7 +33,7 @@ struct Layer {
 struct Weights {
   std::vector<Layer> layers;
   const float* norm;
-  Matrix head;
+  Matrix head;  // without rows: what is wanted are not scores but normalized states
 };
 
 // Keys and values of kBlock positions in all layers: (layer, kv head, position, head_dim), keys then values.
@@ -91,12 +92,16 @@ class Decoder {
   void normalize(const float* weight, int tokens);
   void keep(const std::vector<Sequence*>& sequences, const Token* tokens, int count, int layer);
   void attend(const std::vector<Sequence*>& sequences, const Token* tokens, int count, int layer);
+  void put_away(const float* values, uint16_t* to) const;  // one head's key or value
   void positions_up_to(int position);
 
   uint16_t* keys(uint16_t* block, int layer, int head) const {
-    return block + (static_cast<size_t>(layer) * shape_.kv_heads + head) * kBlock * shape_.head_dim;
+    return block + (static_cast<size_t>(layer) * shape_.kv_heads + head) * kBlock * shape_.head_dim * halves();
   }
   uint16_t* values(uint16_t* block, int layer, int head) const { return keys(block, layer + shape_.layers, head); }
+
+  int halves() const { return shape_.wide ? 2 : 1; }  // in which a number is kept
+  int scored_size() const { return weights_.head.rows > 0 ? shape_.vocabulary : shape_.hidden; }
 
   const Shape shape_;
   const Weights weights_;

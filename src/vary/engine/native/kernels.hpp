@@ -36,11 +36,13 @@ struct Output {
   const float* bias;  // or null
 };
 
-// The keys and values of one head in one layer: blocks of `block` positions, (block, head_dim) float16.
+// The keys and values of one head in one layer: blocks of `block` positions, (block, head_dim) float16, or where they
+// are `wide` float32.
 struct Past {
   const uint16_t* const* keys;
   const uint16_t* const* values;
   int block;
+  bool wide;
 };
 
 struct Kernels {

@@ -15,7 +15,7 @@ static inline Floats load(const float* from) {
   return value;
 }
 static inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }
-static inline Floats all(float value) { return Floats{} + value; }
+static inline Floats all(float value) { return value - Floats{}; }
 
 static inline float sum_of(Floats values) {
   float parts[kLanes], total = 0;
@@ -120,11 +120,15 @@ static inline void float_products(const Matrix& matrix, int block, const Rows& r
   const Weight* weights = reinterpret_cast<const Weight*>(matrix.values + matrix.block_bytes() * block);
   const float* values = rows.floats + static_cast<size_t>(token) * rows.stride;
   Floats total[kTokens][kVectors]{};
-  for (int k = 0; k < matrix.columns; k++, weights += kBlockRows) {
-    for (int v = 0; v < kVectors; v++) {
-      const Floats weight = load_weight(weights + v * kLanes);
-      for (int t = 0; t < kTokens; t++)
-        total[t][v] = fma(weight, all(values[static_cast<size_t>(t) * rows.stride + k]), total[t][v]);
+  const size_t stride = rows.stride;
+  for (int k = 0; k < matrix.columns; k++, weights += kBlockRows, values++) {
+    Floats weight[kVectors];
+    for (int v = 0; v < kVectors; v++) weight[v] = load_weight(weights + v * kLanes);
+#pragma GCC unroll 16
+    for (int t = 0; t < kTokens; t++) {
+      const Floats value = all(values[t * stride]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; v++) total[t][v] = fma(weight[v], value, total[t][v]);
     }
   }
   for (int t = 0; t < kTokens; t++)
@@ -224,19 +228,23 @@ static void to_halves(const float* values, int count, uint16_t* halves) {
   }
 }
 
-// Scaled products of the queries with the keys: scores (kCount, width).
-template <int kCount>
+static inline Floats load_past(const uint16_t* from) { return load_half(from); }
+static inline Floats load_past(const float* from) { return load(from); }
+
+// Scaled products of the queries with the keys, which are kept as `Kept`: scores (kCount, width).
+template <int kCount, class Kept>
 static void score(const Past& past, const float* queries, int stride, int most, int width, int head_dim,
                   float* scores) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
   for (int start = 0; start < most; start += kLanes) {  // of one block, as its size is a multiple of kLanes
     const int count = most - start < kLanes ? most - start : kLanes;
-    const uint16_t* keys = past.keys[start / past.block] + static_cast<size_t>(start % past.block) * head_dim;
+    const Kept* keys = reinterpret_cast<const Kept*>(past.keys[start / past.block]) +
+                       static_cast<size_t>(start % past.block) * head_dim;
     Floats products[kCount][kLanes]{};
     for (int p = 0; p < count; p++, keys += head_dim) {
       Floats total[kCount]{};
       for (int k = 0; k < head_dim; k += kLanes) {
-        const Floats key = load_half(keys + k);
+        const Floats key = load_past(keys + k);
         for (int q = 0; q < kCount; q++)
           total[q] = fma(key, load(queries + static_cast<size_t>(q) * stride + k), total[q]);
       }
@@ -247,17 +255,17 @@ static void score(const Past& past, const float* queries, int stride, int most, 
 }
 
 // The values of all positions, weighed: output (kCount, head_dim), kVectors of it at a time.
-template <int kCount, int kVectors>
+template <int kCount, int kVectors, class Kept>
 static void weigh(const Past& past, const float* weights, int most, int width, int head_dim, float* output,
                   int stride) {
   for (int k = 0; k < head_dim; k += kLanes * kVectors) {
     Floats sums[kCount][kVectors]{};
     for (int start = 0; start < most; start += past.block) {
-      const uint16_t* values = past.values[start / past.block] + k;
+      const Kept* values = reinterpret_cast<const Kept*>(past.values[start / past.block]) + k;
       const int end = most - start < past.block ? most - start : past.block;
       for (int p = 0; p < end; p++, values += head_dim) {
         for (int v = 0; v < kVectors; v++) {
-          const Floats value = load_half(values + v * kLanes);
+          const Floats value = load_past(values + v * kLanes);
           for (int q = 0; q < kCount; q++) sums[q][v] = fma(all(weights[q * width + start + p]), value, sums[q][v]);
         }
       }
@@ -284,14 +292,21 @@ static void soften(float* row, int seen, int width) {
   for (int p = seen; p < width; p++) row[p] = 0;
 }
 
+template <int kCount, class Kept>
+static void attend_kept(const Past& past, const float* queries, int stride, const int* seen, int head_dim,
+                        float* scratch, float* output, int output_stride) {
+  const int most = seen[kCount - 1], width = (most + 15) / 16 * 16;
+  score<kCount, Kept>(past, queries, stride, most, width, head_dim, scratch);
+  for (int q = 0; q < kCount; q++) soften(scratch + q * width, seen[q], width);
+  constexpr int kWide = kLanes == 16 ? 2 : kCount == 1 ? 4 : 2;  // that divide a head's width
+  weigh<kCount, kWide, Kept>(past, scratch, most, width, head_dim, output, output_stride);
+}
+
 template <int kCount>
 static void attend_with(const Past& past, const float* queries, int stride, const int* seen, int head_dim,
                         float* scratch, float* output, int output_stride) {
-  const int most = seen[kCount - 1], width = (most + 15) / 16 * 16;
-  score<kCount>(past, queries, stride, most, width, head_dim, scratch);
-  for (int q = 0; q < kCount; q++) soften(scratch + q * width, seen[q], width);
-  constexpr int kWide = kLanes == 16 ? 2 : kCount == 1 ? 4 : 2;  // that divide a head's width
-  weigh<kCount, kWide>(past, scratch, most, width, head_dim, output, output_stride);
+  if (past.wide) attend_kept<kCount, float>(past, queries, stride, seen, head_dim, scratch, output, output_stride);
+  else attend_kept<kCount, uint16_t>(past, queries, stride, seen, head_dim, scratch, output, output_stride);
 }
 
 static void attend(const Past& past, const float* queries, int stride, int count, const int* seen, int head_dim,

@@ -52,3 +52,15 @@ VARY_PUBLIC int32_t vary_vision_survey(const vary::vision::Matrix* matrix, const
     return 2;
   }
 }
+
+// 0, or 2 where memory does not suffice.
+VARY_PUBLIC int32_t vary_vision_convolve(const vary::vision::Convolution* convolution, const float* input,
+                                         float* output, int32_t threads) {
+  try {
+    vary::Threads pool(threads);
+    best_kernels()->convolve(*convolution, input, output, pool);
+    return 0;
+  } catch (const std::exception&) {
+    return 2;
+  }
+}

@@ -43,6 +43,23 @@ struct Block {
   Matrix expand, contract;
 };
 
+// y = W x + bias over (images, rows, columns, channels), zeros around; perhaps positive parts of it, or the norm of each
+// `norm_size` outputs.  Of each image the first `valid_columns` columns are its own (null: all): others count as zeros,
+// and what would be computed of them alone is zero.
+struct Convolution {
+  int32_t kernel;  // both ways; a border of half of it
+  int32_t row_stride, column_stride;
+  int32_t images, rows, columns, channels;  // of the input
+  int32_t relu, norm_size;                  // norm_size 0: no norm
+  float epsilon;
+  Matrix matrix;  // its inputs: (kernel, kernel, channels); its bias is filled up to whole panels
+  Norm norm;
+  const int32_t* valid_columns;
+
+  int output_rows() const { return (rows + row_stride - 1) / row_stride; }
+  int output_columns() const { return (columns + column_stride - 1) / column_stride; }
+};
+
 // `images` grids of (rows, columns) tokens.  Of each image the first `valid_columns` columns are its own (null: all);
 // attention over the whole grid sees no others, and their tokens come out as anything.
 struct Grid {
@@ -59,6 +76,8 @@ struct Kernels {
   void (*pack)(Precision precision, int outputs, int inputs, const float* weights, uint8_t* packed);
   // tokens (images, rows, columns, hidden) through all blocks, in place.
   void (*run)(const Shape& shape, const Block* blocks, int count, const Grid& grid, float* tokens, Threads& threads);
+  // input (images, rows, columns, channels) to (images, output rows, output columns, outputs), by a float matrix.
+  void (*convolve)(const Convolution& convolution, const float* input, float* output, Threads& threads);
   // rows (count, inputs) times a float matrix: each one's largest output, and the log of its sum of exponentials.
   void (*survey)(const Matrix& matrix, const float* rows, int count, int32_t* best, float* totals, Threads& threads);
 };

@@ -71,10 +71,13 @@ static inline void store_integers(uint8_t* to, Integers value) {
 
 #include "vision_scores.inl"
 
+#include "vision_convolution.inl"
+
 }  // namespace avx2
 
 const Kernels* avx2_kernels() {
-  static const Kernels kernels{"AVX2", avx2::takes, avx2::packed_bytes, avx2::pack, avx2::run, avx2::survey};
+  static const Kernels kernels{"AVX2", avx2::takes, avx2::packed_bytes, avx2::pack, avx2::run,
+                               avx2::convolve, avx2::survey};
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kernels : nullptr;
 }
 

@@ -41,7 +41,7 @@ static void survey(const Matrix& matrix, const float* rows, int count, int32_t* 
         if (all_lanes.most[lane] == most && all_lanes.where[lane] < found) found = all_lanes.where[lane];
         total += all_lanes.total[lane] * std::exp(all_lanes.most[lane] - most);
       }
-      best[begin + row] = found;
+      best[begin + row] = found < matrix.outputs ? found : 0;  // of scores that are no numbers none is the largest
       totals[begin + row] = most + std::log(total);
     }
   });
