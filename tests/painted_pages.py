@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-__all__ = ["KINDS", "Box", "Painted", "blank", "font", "paint", "scan", "squares", "turn"]
+__all__ = ["KINDS", "WORDS", "Box", "Painted", "blank", "font", "paint", "scan", "squares", "turn"]
 
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 FACES = ("DejaVuSans.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf", "DejaVuSerif-Bold.ttf", "STIXGeneral.ttf")

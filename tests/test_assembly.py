@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vary.assembly import answer_blocks, build_page, line_blocks
+from vary.assembly import answer_blocks, build_page, legible, line_blocks, line_page
+from vary.engine.confidence import LineConfidence
 from vary.engine.generation import FinishReason, Generation
 from vary.engine.lines import LineReading
 from vary.inputs.page_image import PageImage
 from vary.inputs.tasks import ResolvedTask
 from vary.inputs.windows import PageWindows, Window, whole_window
-from vary.outputs.document import Block, BlockKind, Box, PageStatus
+from vary.outputs.document import Block, BlockKind, Box, Page, PageStatus
 
 
 def decode(ids: Sequence[int]) -> str:
@@ -27,7 +29,8 @@ def decode(ids: Sequence[int]) -> str:
 def reading(text: str, probability: float = 0.9, end: FinishReason = "stop") -> LineReading:
     ids = list(text.encode())
     spans = [(4 * place, 4 * place + 3) for place in range(len(ids))]
-    return LineReading(Generation(ids, [0.0] * len(ids), end), [probability] * len(ids), spans, 4 * len(ids))
+    logprobs = [math.log(probability)] * len(ids)
+    return LineReading(Generation(ids, logprobs, end), [probability] * len(ids), spans, 4 * len(ids))
 
 
 def window(block: int, line: int, top: float, height: float, width: int = 160) -> Window:
@@ -197,3 +200,75 @@ def test_a_box_goes_through_an_answer_and_comes_back_within_half_a_thousandth(
     for edge, back, side in zip(box.edges, found.box.edges, (width, height, width, height), strict=True):
         assert abs(edge - back) <= 0.0005001 * side
     assert found.box.normalised(width, height) == box.normalised(width, height)
+
+
+SURE = LineConfidence(half=1.4, slope=1.6)
+
+
+def read_page(readings: Sequence[LineReading], confidence: LineConfidence | None = SURE) -> Page:
+    windows = PageWindows([window(0, n, 40 * n, 20) for n in range(len(readings))], not readings, 0.0)
+    image = PageImage(Image.new("RGB", (300, 900), "white"), "page.png", 0)
+    return line_page(image, windows, readings, decode, confidence, seconds=0.1)
+
+
+def test_a_checkpoints_own_confidence_is_that_of_whole_lines() -> None:
+    [short, long] = read_page([reading("a word", 0.99), reading("many words " * 9, 0.99)]).lines
+    assert short.confidence == SURE(reading("a word", 0.99))
+    assert short.confidence > long.confidence
+    assert [word.confidence for word in short.words] == [pytest.approx(0.99)] * 2
+    [mean] = read_page([reading("many words", 0.99)], None).lines
+    assert mean.confidence == pytest.approx(0.99)
+
+
+def test_marks_are_left_out_and_counted() -> None:
+    good, mark = reading("some text", 0.95), reading("~x~xx", 0.2)
+    page = read_page([good, mark, good, good])
+    assert page.text == "some text\nsome text\nsome text"
+    assert page.status is PageStatus.OK
+    assert page.message.startswith("1 mark that does not read as text left out")
+    assert read_page([good, mark], None).text == "some text\n~x~xx"
+
+
+@pytest.mark.parametrize(
+    ("text", "probability", "kept"),
+    [
+        ("four", 0.66, True),
+        ("four", 0.64, False),
+        ("2.", 0.79, False),
+        ("2.", 0.81, True),
+        ("", 0.99, False),
+        ("  ", 0.99, False),
+    ],
+)
+def test_short_text_has_to_be_surer(text: str, probability: float, kept: bool) -> None:
+    others = [reading("some text", 0.95)] * 3
+    assert legible([*others, reading(text, probability)], decode) == [0, 1, 2, *([3] if kept else [])]
+
+
+def test_on_a_page_of_marks_only_what_is_sure_stays() -> None:
+    mark = reading("~x~xx", 0.2)
+    unsure, single, sure = reading("stray words", 0.8), reading("*", 0.99), reading("EXIT", 0.97)
+    assert legible([mark, unsure, mark, single, mark, sure, mark], decode) == [5]
+    assert legible([mark, unsure, single, sure], decode) == [1, 2, 3]
+
+
+def test_on_a_page_of_nothing_but_short_text_it_has_to_be_sure() -> None:
+    assert legible([reading("12", 0.95)], decode) == [0]
+    assert legible([reading("-", 0.99), reading("\\|", 0.99)], decode) == []
+    assert legible([reading("|)", 0.85), reading("7", 0.92)], decode) == [1]
+    assert legible([reading("|)", 0.85), reading("longer", 0.7)], decode) == [0, 1]
+
+
+@pytest.mark.parametrize(("marks", "status"), [(4, PageStatus.BLANK), (5, PageStatus.LOW_CONFIDENCE)])
+def test_a_page_of_a_few_marks_is_blank_one_of_many_is_not(marks: int, status: PageStatus) -> None:
+    """Punch holes and dirt; or a page that lies on its head."""
+    page = read_page([reading("~x~xx", 0.2)] * marks)
+    assert (page.text, page.status) == ("", status)
+    assert f"{marks} marks" in page.message
+
+
+def test_a_page_whose_lines_are_likely_wrong_is_unsure() -> None:
+    fair, bad = reading("a line of some words", 0.96), reading("a line of some words", 0.8)
+    assert read_page([fair] * 3).status is PageStatus.OK
+    assert read_page([bad] * 3).status is PageStatus.LOW_CONFIDENCE
+    assert read_page([bad] * 3).text.count("words") == 3

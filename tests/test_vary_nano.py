@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -183,3 +186,43 @@ def test_unknown_tasks_are_refused_with_the_reason(tmp_path: Path, page: Image.I
     done = run("read", "page.png", "--task", "detect", folder=tmp_path)
     assert done.returncode == 2
     assert "ocr" in done.stderr
+
+
+def _trust_pages() -> ModuleType:
+    """The pages without text that the benchmark draws."""
+    file = Path(__file__).parent.parent / "benchmarks" / "trust_pages.py"
+    spec = importlib.util.spec_from_file_location("trust_pages", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "gaussian noise",
+        "salt and pepper",
+        "noise as JPEG",
+        "gradient",
+        "bare paper",
+        "picture",
+        "line art",
+        "bar and square codes",
+    ],
+)
+def test_pages_without_text_give_none(reader: Reader, kind: str) -> None:
+    for index in (1, 2, 3):
+        page, words = _trust_pages().draw(kind, 5, index)
+        document = reader.read(page)
+        assert not words
+        assert document.text == "", index
+        assert document.status in (PageStatus.BLANK, PageStatus.LOW_CONFIDENCE)
+
+
+def test_the_words_of_forms_and_tables_are_read(reader: Reader) -> None:
+    for kind in ("form", "table"):
+        page, words = _trust_pages().draw(kind, 5, 1)
+        read = Counter(reader.read(page).text.lower().split())
+        assert sum((read & Counter(word.lower() for word in words)).values()) > 0.8 * len(words), kind

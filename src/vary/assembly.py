@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from statistics import median
 
+from vary.engine.confidence import LineConfidence, sense_of
 from vary.engine.lines import LineReading
 from vary.inputs.page_image import PageImage
 from vary.inputs.tasks import ResolvedTask
@@ -28,12 +29,22 @@ from vary.outputs.document import (
 from vary.outputs.text import clean_line, split_paragraphs, split_source
 from vary.outputs.words import cut_words
 
-__all__ = ["answer_blocks", "build_page", "line_blocks"]
+__all__ = ["answer_blocks", "build_page", "legible", "line_blocks", "line_page"]
 
 HEADING_HEIGHT, HEADING_LINES = 1.25, 3
 """A heading's text is so many times as high as the page's usual text, in at most so many lines."""
-MINIMUM_CONFIDENCE = 0.6
-"""Pages below are marked `low_confidence`."""
+MINIMUM_CONFIDENCE, MINIMUM_EXACT = 0.6, 0.4
+"""Pages below are marked `low_confidence`: where confidence is a mean over characters, and where it is the
+probability of whole lines (painted validation pages below had a median of 8 wrong characters in 100, those
+above of 1)."""
+SENSE, SHORT_SENSE, SHORT_TEXT = 0.65, 0.8, 3
+"""What makes less sense, 0 to 1, does not read as text; up to so many characters agree by chance, and need
+more."""
+SURE = 0.9
+"""What a line needs in order to stay where most of what was found on a page does not read as text, or none of
+it is longer than `SHORT_TEXT`."""
+FEW_MARKS = 4
+"""So many marks that do not read as text, such as punch holes, a staple, dirt, may lie on a blank page."""
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 _ENDS = {
@@ -45,18 +56,74 @@ _ENDS = {
 Decode = Callable[[Sequence[int]], str]
 
 
-def line_blocks(windows: Sequence[Window], readings: Sequence[LineReading], decode: Decode) -> list[Block]:
-    """Lines that were read one by one, in the blocks in which they were found."""
+def legible(readings: Sequence[LineReading], decode: Decode) -> list[int]:
+    """Which readings read as text; the rest are marks in which a reader sees characters that are not there.
+
+    See `vary.engine.confidence.sense_of`; docs/confidence.md says how the limits were set.
+    """
+    sense = [sense_of(reading) for reading in readings]
+    texts = ["".join(decode(reading.generation.ids).split()) for reading in readings]
+    kept = [
+        number
+        for number, text in enumerate(texts)
+        if text and sense[number] >= (SENSE if len(text) > SHORT_TEXT else SHORT_SENSE)
+    ]
+    if len(readings) - len(kept) > len(kept):
+        return [number for number in kept if sense[number] >= SURE and len(texts[number]) > SHORT_TEXT]
+    if all(
+        len(texts[number]) <= SHORT_TEXT for number in kept
+    ):  # a page number, or a fold that looks like a dash
+        return [number for number in kept if sense[number] >= SURE and any(map(str.isalnum, texts[number]))]
+    return kept
+
+
+def line_blocks(
+    windows: Sequence[Window],
+    readings: Sequence[LineReading],
+    decode: Decode,
+    confidence: LineConfidence | None = None,
+) -> list[Block]:
+    """Lines that were read one by one, in the blocks in which they were found.
+
+    `confidence` gives the lines theirs; without it a line's is the mean over its characters.
+    """
     heights = [window.text_height for window in windows]
     usual = median(heights) if heights else 0.0
     blocks = []
     for number in sorted({window.block for window in windows}):
         members = [index for index, window in enumerate(windows) if window.block == number]
-        lines = tuple(_line(windows[index], readings[index], decode) for index in members)
+        lines = tuple(_line(windows[index], readings[index], decode, confidence) for index in members)
         tall = median(heights[index] for index in members) >= HEADING_HEIGHT * usual
         heading = tall and len(members) <= HEADING_LINES < len(windows)
         blocks.append(Block(lines, BlockKind.HEADING if heading else BlockKind.PARAGRAPH))
     return blocks
+
+
+def line_page(
+    page: PageImage,
+    windows: PageWindows,
+    readings: Sequence[LineReading],
+    decode: Decode,
+    confidence: LineConfidence | None,
+    *,
+    seconds: float,
+) -> Page:
+    """The page of lines that were read one by one, a reading for each window.
+
+    Without the checkpoint's `confidence` there is no telling text from marks, and everything stays.
+    """
+    if confidence is None:
+        return build_page(page, windows, line_blocks(windows.windows, readings, decode), seconds=seconds)
+    kept = legible(readings, decode)
+    chosen = [windows.windows[number] for number in kept], [readings[number] for number in kept]
+    return build_page(
+        page,
+        windows,
+        line_blocks(*chosen, decode, confidence),
+        seconds=seconds,
+        minimum_confidence=MINIMUM_EXACT,
+        marks=len(readings) - len(kept),
+    )
 
 
 def answer_blocks(
@@ -121,19 +188,33 @@ def _detections(
     return tuple(found)
 
 
-def build_page(page: PageImage, windows: PageWindows, blocks: Sequence[Block], *, seconds: float) -> Page:
-    """The page of the document, its status, and whatever a user should know about it."""
-    status = PageStatus.BLANK if windows.blank else status_of(blocks, minimum_confidence=MINIMUM_CONFIDENCE)
+def build_page(
+    page: PageImage,
+    windows: PageWindows,
+    blocks: Sequence[Block],
+    *,
+    seconds: float,
+    minimum_confidence: float = MINIMUM_CONFIDENCE,
+    marks: int = 0,
+) -> Page:
+    """The page of the document, its status, and whatever a user should know about it.
+
+    `marks` counts what was found and left out because it does not read as text.
+    """
+    status = PageStatus.BLANK if windows.blank else status_of(blocks, minimum_confidence=minimum_confidence)
     reasons = _reasons(status, blocks)
-    if status is PageStatus.OK and windows.faint > sum(len(block.lines) for block in blocks):
+    lines = sum(len(block.lines) for block in blocks)
+    if status is PageStatus.OK and windows.faint > lines:
         status = PageStatus.LOW_CONFIDENCE  # show-through is less than a page's text: this is a faint page
+    if status in (PageStatus.OK, PageStatus.BLANK) and marks > max(lines, FEW_MARKS):
+        status = PageStatus.LOW_CONFIDENCE
     return Page(
         number=page.index + 1,
         width=page.width,
         height=page.height,
         source=page.source,
         status=status,
-        message="; ".join([*page.notes, *_faint(windows.faint), *reasons, *_notes(blocks)]),
+        message="; ".join([*page.notes, *_faint(windows.faint), *_marks(marks), *reasons, *_notes(blocks)]),
         blocks=tuple(blocks),
         dpi=page.dpi,
         rotation=page.rotation,
@@ -142,7 +223,7 @@ def build_page(page: PageImage, windows: PageWindows, blocks: Sequence[Block], *
     )
 
 
-def _line(window: Window, reading: LineReading, decode: Decode) -> Line:
+def _line(window: Window, reading: LineReading, decode: Decode, confidence: LineConfidence | None) -> Line:
     """A line that was read in a window of its own, with its words."""
     answer, frames = reading.generation, max(1, reading.frames)
     pieces = _pieces(answer.ids, decode)
@@ -152,10 +233,11 @@ def _line(window: Window, reading: LineReading, decode: Decode) -> Line:
         [(first / frames, (last + 1) / frames) for first, last in reading.spans or []],
         window.place,
     )
+    mean = mean_over_characters(zip(pieces, reading.probabilities, strict=True))
     return Line(
         text=clean_line(decode(answer.ids)),
         polygon=window.polygon,
-        confidence=mean_over_characters(zip(pieces, reading.probabilities, strict=True)),
+        confidence=mean if mean is None or confidence is None else confidence(reading),
         words=words,
         finish_reason=FinishReason(answer.finish_reason),
     )
@@ -185,6 +267,13 @@ def _faint(lines: int) -> list[str]:
     return [
         f"{lines} faint line(s) were taken for show-through and not read; raise the contrast if they are text"
     ]
+
+
+def _marks(marks: int) -> list[str]:
+    if not marks:
+        return []
+    found = "1 mark that does" if marks == 1 else f"{marks} marks that do"
+    return [f"{found} not read as text left out; if it is text, turn the page upright or scan it anew"]
 
 
 def _notes(blocks: Sequence[Block]) -> list[str]:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from painted_pages import KINDS, Box, Painted, blank, font, paint, scan, squares, turn
+from painted_pages import KINDS, WORDS, Box, Painted, blank, font, paint, scan, squares, turn
+from vary.inputs import lines
+from vary.inputs.lines import MOST_SEGMENTS, Pieces, _largest_segments
 from vary.inputs.windows import (
     CutJitter,
     PageLines,
@@ -419,3 +421,35 @@ def test_strokes_of_two_pixels_are_no_joined_letters() -> None:
                 pixels[row : row + thick, column : column + length] = 0
                 column += length + int(rng.integers(1, 4))
         find_lines(pixels)
+
+
+def test_a_printers_screen_beside_text_does_not_take_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dots without number, each by itself: not all of them are compared, and the text is found."""
+    monkeypatch.setattr(lines, "MOST_SEGMENTS", 200)
+    rng = np.random.default_rng(4)
+    page = blank(1200, 1600)
+    face = font("DejaVuSans.ttf", 30)
+    for row in range(6):
+        words = [WORDS[index] for index in rng.integers(0, len(WORDS), 8)]
+        page.text(80, 60 + 60 * row, " ".join(words), face)
+    pixels = np.asarray(page.image).copy()
+    for y in range(600, 700, 10):
+        for x in range(10, 1190, 10):
+            pixels[y : y + 4, x : x + 4] = 0
+    found = find_lines(pixels)
+    assert [line.top for line in found.lines[:6]] == pytest.approx([box[1] for box in page.boxes], abs=2)
+
+
+def test_the_largest_segments_are_kept() -> None:
+    """Of 3000 single dots and 10 rows of 20 letters the rows stay."""
+    sizes = [20] * 10 + [1] * 3000
+    segment = np.repeat(np.arange(len(sizes)), sizes)
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(segment))
+    ids = np.arange(len(segment))
+    pieces = Pieces(ids, np.zeros((len(ids), 4), np.float32), segment[order], np.zeros(len(ids), bool))
+    kept = _largest_segments(pieces)
+    assert len(np.unique(kept.segment)) == kept.segment.max() + 1 == MOST_SEGMENTS
+    assert set(ids[segment[order] < 10]) <= set(kept.ids)
+    few = Pieces(ids[:50], pieces.boxes[:50], np.arange(50), pieces.tall[:50])
+    assert _largest_segments(few) is few

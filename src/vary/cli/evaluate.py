@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vary.cli import console
+from vary.cli import calibration, console
 from vary.cli.writing import write_new_file
 
 if TYPE_CHECKING:
@@ -54,10 +54,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     ocr.add_argument(
         "--json", type=Path, metavar="FILE", help="store a report; a name that is taken gets a number"
     )
+    calibration.add_parser(suites)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score a suite and print its rates; 1 if a page failed or had no prediction."""
+    """Measure what was asked for; 1 if a page failed or had no prediction."""
+    from vary.evaluation.suites import load_suite
+
+    if args.suite == "calibration":
+        return calibration.run(args, _provenance(args.folder), load_suite(args.folder))
+    return _run_ocr(args)
+
+
+def _run_ocr(args: argparse.Namespace) -> int:
+    """Score a suite and print its rates."""
     from vary.evaluation.runner import load_predictions, score_suite
     from vary.evaluation.suites import load_suite
 

@@ -12,13 +12,23 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from vary.errors import MissingDependencyError
 
-__all__ = ["ErrorRate", "canonical_text", "edit_distance", "error_rate", "total"]
+__all__ = [
+    "UNSPACED_LANGUAGES",
+    "ErrorRate",
+    "canonical_text",
+    "edit_distance",
+    "edit_operations",
+    "error_rate",
+    "total",
+]
 
 _WHITE_SPACE = re.compile(r"\s+")
-_UNSPACED_LANGUAGES = frozenset({"zh"})
+UNSPACED_LANGUAGES = frozenset({"zh"})
+"""Texts in these are compared without white space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +49,30 @@ class ErrorRate:
 
 def canonical_text(text: str, language: str) -> str:
     """The form in which texts are compared: NFKC, one blank per run of white space ("zh": none), no ends."""
-    blank = "" if language in _UNSPACED_LANGUAGES else " "
+    blank = "" if language in UNSPACED_LANGUAGES else " "
     return _WHITE_SPACE.sub(blank, unicodedata.normalize("NFKC", text)).strip()
 
 
 def edit_distance(left: str, right: str) -> int:
     """The Levenshtein distance in code points.  Raises MissingDependencyError without rapidfuzz."""
+    return int(_levenshtein().distance(left, right))
+
+
+def edit_operations(left: str, right: str) -> list[tuple[int, str]]:
+    """The fewest edits that make `right` of `left`: the place in `left`, and `replace`, `delete` or `insert`
+    (before the place).  Raises MissingDependencyError without rapidfuzz.
+    """
+    return [(edit.src_pos, edit.tag) for edit in _levenshtein().editops(left, right)]
+
+
+def _levenshtein() -> Any:
     try:
         from rapidfuzz.distance import Levenshtein
     except ImportError as error:
         raise MissingDependencyError(
             "evaluation needs the package rapidfuzz, which is not installed: pip install 'vary-toy[train]'"
         ) from error
-    return int(Levenshtein.distance(left, right))
+    return Levenshtein
 
 
 def error_rate(prediction: str, truth: str, language: str) -> ErrorRate:

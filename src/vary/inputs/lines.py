@@ -39,6 +39,9 @@ SURE_GAP = 1.1
 AT_ONCE = 2**22
 """Pixels of rectangles that are painted together, more or less: a page of text has fewer, hatching may have
 many more than memory."""
+MOST_SEGMENTS = 1500
+"""Of more only those of the most components are looked at, for all pairs are compared: a page of text, the
+dots of its letters included, has some hundreds, a printer's screen or grainy noise has thousands."""
 ROUNDS = 4
 """Joining and adopting is repeated at most this often, each time with the extents of the last."""
 
@@ -144,7 +147,7 @@ def split_joined(strength: Gray, found: Components, pieces: Pieces) -> bool:
 
 def find_groups(pieces: Pieces, shape: tuple[int, int]) -> list[Group]:
     """The lines of a page of `shape` (height, width), in no particular order."""
-    ids, boxes, segment, tall = pieces
+    ids, boxes, segment, tall = _largest_segments(pieces)
     if not len(ids):
         return []
     heights = boxes[:, BOTTOM] - boxes[:, TOP]
@@ -172,6 +175,17 @@ def find_groups(pieces: Pieces, shape: tuple[int, int]) -> list[Group]:
             starts.tolist(), [*starts[1:].tolist(), len(line)], extents.tolist(), strict=True
         )
     ]
+
+
+def _largest_segments(pieces: Pieces) -> Pieces:
+    """The pieces of the segments of the most components, where there are too many."""
+    members = np.bincount(pieces.segment) if len(pieces.ids) else np.zeros(0, np.intp)
+    if len(members) <= MOST_SEGMENTS:
+        return pieces
+    number = np.full(len(members), -1, np.intp)
+    number[np.argsort(-members, kind="stable")[:MOST_SEGMENTS]] = np.arange(MOST_SEGMENTS)
+    kept = number[pieces.segment] >= 0
+    return Pieces(pieces.ids[kept], pieces.boxes[kept], number[pieces.segment[kept]], pieces.tall[kept])
 
 
 def segments(

@@ -2,10 +2,13 @@
 
 Everything is frozen and comparable; sequences become tuples.  Boxes are in pixels of the upright page.
 
-Confidence is between 0 and 1.  A line's is the mean, over its characters, of the probability that the model
-gave to what it wrote (a token's probability counts once for each of its characters); a block's, page's and
-document's is the mean over all characters below that have one.  White space does not count.  A detection's is
-the mean over the characters of its box as the model wrote it.  None: not known.
+Confidence is between 0 and 1.  A line's is the probability that the whole line is right, where the checkpoint
+holds what makes one (`vary.engine.confidence`).  Else it is, as a word's always is, the mean, over its
+characters, of the probability that the model gave to what it wrote (a token's probability counts once for
+each of its characters).  A block's, page's and document's is the mean over all characters below that have
+one: of whole lines, the share of the text that is expected to stand in lines without an error.  White space
+does not count.  A detection's is the mean over the characters of its box as the model wrote it.  None: not
+known.
 """
 
 from __future__ import annotations

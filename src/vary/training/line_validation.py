@@ -18,7 +18,7 @@ from vary.model.modeling import VaryForConditionalGeneration, VaryImageFeatures
 from vary.training.data.line_sources import Line
 from vary.training.data.lines import LineBatch, LineFormat, line_format, make_batches
 
-__all__ = ["VALIDATION_FAMILIES", "LineValidation", "validation_lines"]
+__all__ = ["VALIDATION_FAMILIES", "LineValidation", "validation_engine", "validation_lines"]
 
 VALIDATION_FAMILIES = ("Caladea", "Carlito", "Clear Sans*", "LXGW WenKai*", "PT Serif*", "Vollkorn")
 """Left out of training, whatever else is installed; patterns of family names."""
@@ -26,9 +26,12 @@ VALIDATION_FAMILIES = ("Caladea", "Carlito", "Clear Sans*", "LXGW WenKai*", "PT 
 Lines = list[tuple[NDArray[np.uint8], str]]
 
 
-def validation_lines(paint: LineEngineConfig, count: int = 128) -> Lines:
-    """Lines of full length in the validation families, from `paint`'s corpus (a held-out one, please)."""
-    config = replace(paint, exclude_fonts=(), split="validation", seed=0)
+def validation_engine(paint: LineEngineConfig) -> LineEngine:
+    """Paints `paint`'s corpus (a held-out one, please) in the validation families.
+
+    Raises DataError where none of them is installed.
+    """
+    config = replace(paint, exclude_fonts=())
     wanted = find_fonts(exclude=VALIDATION_FAMILIES, folders=config.font_folders)
     everything = find_fonts(folders=config.font_folders)
     families = set(everything.families) - set(wanted.families)
@@ -38,7 +41,12 @@ def validation_lines(paint: LineEngineConfig, count: int = 128) -> Lines:
             f"none of the validation families is installed ({', '.join(VALIDATION_FAMILIES)}); install one "
             "(vary/datagen/font_packages.txt), or train without validation"
         )
-    engine = LineEngine(config, fonts=FontCatalogue(faces))
+    return LineEngine(config, fonts=FontCatalogue(faces))
+
+
+def validation_lines(paint: LineEngineConfig, count: int = 128) -> Lines:
+    """Lines of full length in the validation families, from `paint`'s corpus (a held-out one, please)."""
+    engine = validation_engine(replace(paint, split="validation", seed=0))
     lines: Lines = []
     page = 0
     while len(lines) < count:

@@ -235,6 +235,19 @@ def test_an_english_run_keeps_its_table(recipe: LinesRecipe) -> None:
     assert tuple(model.config.languages) == ("en",)
 
 
+@pytest.mark.parametrize(("widest", "painted", "expected"), [(1536, 300, 300), (200, 300, 200), (8, 300, 32)])
+def test_the_widest_lines_of_a_run_are_the_widest_that_are_read(
+    recipe: LinesRecipe, widest: int, painted: int, expected: int
+) -> None:
+    assert recipe.paint is not None
+    paint = replace(recipe.paint, max_width_px=painted)
+    model = build_model(
+        changed(recipe, max_width=widest, paint=paint), torch.device("cpu"), nano_vocabulary()
+    )
+    assert model.config.line_size == (32, expected)
+    model.config._check()
+
+
 def test_a_new_model_has_the_languages_that_it_is_trained_on(recipe: LinesRecipe) -> None:
     assert recipe.paint is not None
     chinese = changed(recipe, init_from=None, paint=replace(recipe.paint, languages=("zh",)))

@@ -9,7 +9,7 @@ from types import ModuleType
 __all__ = ["add_parser", "run"]
 
 RECIPES = ("lines", "vocabulary", "multitask", "sft")
-COMMANDS = (*RECIPES, "demo", "plan")
+COMMANDS = (*RECIPES, "confidence", "demo", "plan")
 """In the order of the help; each is a module of this package with `add_parser(recipes)` and `run(args)`."""
 
 
@@ -21,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Trains models of the Vary family: stage 1 writes a vision vocabulary with a "
         "small decoder (`vocabulary`; `lines` for models that read text lines), stage 2 teaches a decoder to "
         "use it (`multitask`), and `sft` tunes the whole.  `plan` says what that costs, `demo` does it in "
-        "little.",
+        "little, and `confidence` fits what a line model's confidence means.",
         allow_abbrev=False,
     )
     recipes = parser.add_subparsers(dest="recipe", required=True, metavar="RECIPE", title="recipes")

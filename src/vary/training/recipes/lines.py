@@ -108,7 +108,8 @@ class LinesRecipe:
 def build_model(recipe: LinesRecipe, device: torch.device, vocabulary: Path) -> VaryForConditionalGeneration:
     """The model that a run begins with: from other weights, or new; with the rows that it needs.
 
-    Its languages are those that it had, if it comes from a checkpoint, and those that are painted.
+    Its languages are those that it had, if it comes from a checkpoint, and those that are painted; lines that
+    are wider than those of the run it will split when it reads.
 
     The CPU's fused attention is slow backwards: on sequences as short as a line's it trains several times
     faster written out (`benchmarks/README.md`).
@@ -127,6 +128,9 @@ def build_model(recipe: LinesRecipe, device: torch.device, vocabulary: Path) -> 
     before = model.config.text_config.vocab_size
     rows = recipe.vocab_size or (max(before, CHINESE_ROWS) if "zh" in painted else before)
     grow_vocabulary(model, rows, vocabulary)
+    vision = model.config.vision_vocabulary_config
+    widest = min(recipe.max_width, recipe.paint.max_width_px if recipe.paint else vision.width, vision.width)
+    model.config.line_width = max(vision.height, widest)
     learned = model.config.languages if source is not None else ()
     model.config.languages = tuple(dict.fromkeys((*learned, *painted))) or model.config.languages
     return model
