@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,44 @@ def test_a_tall_short_block_is_a_heading() -> None:
 def test_a_page_of_equal_lines_has_no_heading() -> None:
     blocks = line_blocks([window(n, 0, 40 * n, 20) for n in range(3)], [reading("same")] * 3, decode)
     assert {block.kind for block in blocks} == {BlockKind.PARAGRAPH}
+
+
+def piece_of_line(line: int, number: int, left: float, top: float = 10.0) -> Window:
+    whole = window(0, line, top, 20)
+    moved = tuple((x + left, y) for x, y in whole.polygon)
+    return replace(whole, polygon=moved, piece=number)
+
+
+@pytest.mark.parametrize(
+    ("texts", "whole", "words"),
+    [
+        (("one two", "three"), "one two three", ["one", "two", "three"]),
+        (("汉字一", "二三"), "汉字一二三", ["汉字一二三"]),
+        (("用 Python", "写的"), "用 Python 写的", ["用", "Python", "写的"]),
+        (("one", ""), "one", ["one"]),
+        (("", "two"), "two", ["two"]),
+    ],
+)
+def test_the_pieces_of_a_wide_line_are_one_line(texts: tuple[str, str], whole: str, words: list[str]) -> None:
+    windows = [piece_of_line(0, 0, 0), piece_of_line(0, 1, 200), piece_of_line(1, 0, 0, 60)]
+    readings = [reading(texts[0]), reading(texts[1], 0.8, "length"), reading("next")]
+    [block] = line_blocks(windows, readings, decode)
+    first, second = block.lines
+    assert (first.text, second.text) == (whole, "next")
+    assert [word.text for word in first.words] == words
+    assert first.polygon is not None
+    assert first.polygon[0] == windows[0].polygon[0]
+    assert first.polygon[2] == windows[1].polygon[2]
+    assert first.finish_reason == "length"
+    fitted = LineConfidence(half=5.0, slope=1.0)
+    [block] = line_blocks(windows, [reading("ab"), reading("cd"), reading("next")], decode, fitted)
+    assert block.lines[0].confidence == pytest.approx(fitted(reading("ab")) * fitted(reading("cd")))
+
+
+def test_a_piece_whose_line_was_left_out_is_no_part_of_another_line() -> None:
+    windows = [piece_of_line(0, 0, 0), piece_of_line(1, 1, 200, 60)]
+    [block] = line_blocks(windows, [reading("one"), reading("rest")], decode)
+    assert [line.text for line in block.lines] == ["one", "rest"]
 
 
 def test_words_divide_the_line_and_bytes_make_whole_characters() -> None:

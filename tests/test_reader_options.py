@@ -104,15 +104,15 @@ def test_lines_are_decoded_where_an_option_asks_for_more_than_greed(
     def no_draft(*args: Any) -> Any:
         raise AssertionError("a draft was made")
 
-    from vary.engine import lines
+    from vary.engine import lines, model_lines
 
-    decode = lines.generate
+    decode = model_lines.generate
 
     def noted(*args: Any, **kwargs: Any) -> Any:
         seen.append(kwargs["sampling"])
         return decode(*args, **kwargs)
 
     monkeypatch.setattr(lines, "_decode_with_drafts", no_draft)
-    monkeypatch.setattr(lines, "generate", noted)
+    monkeypatch.setattr(model_lines, "generate", noted)
     Reader.load(tiny_nano_folder, device="cpu").read(painted(), max_new_tokens=5, **options)
     assert seen == [Sampling(**options)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
@@ -13,7 +14,7 @@ from vary.inputs.page_image import PageImage
 from vary.inputs.tasks import ResolvedTask
 from vary.inputs.windows import PageWindows, Window
 from vary.outputs.answers import KIND_OF_TASK, LabelledBox, parse_boxes, parse_chart
-from vary.outputs.boxes import NORMALISED_SIDE
+from vary.outputs.boxes import NORMALISED_SIDE, union
 from vary.outputs.document import (
     Block,
     BlockKind,
@@ -23,10 +24,11 @@ from vary.outputs.document import (
     Line,
     Page,
     PageStatus,
+    Word,
     mean_over_characters,
     status_of,
 )
-from vary.outputs.text import clean_line, split_paragraphs, split_source
+from vary.outputs.text import clean_line, join_pieces, split_paragraphs, split_source
 from vary.outputs.words import cut_words
 
 __all__ = ["answer_blocks", "build_page", "legible", "line_blocks", "line_page"]
@@ -92,10 +94,17 @@ def line_blocks(
     blocks = []
     for number in sorted({window.block for window in windows}):
         members = [index for index, window in enumerate(windows) if window.block == number]
-        lines = tuple(_line(windows[index], readings[index], decode, confidence) for index in members)
+        lines = list[Line]()
+        for index in members:
+            window, line = windows[index], _line(windows[index], readings[index], decode, confidence)
+            before = windows[index - 1] if lines else window
+            if window.piece > before.piece and (window.block, window.line) == (before.block, before.line):
+                lines[-1] = _continued(lines[-1], line, exact=confidence is not None)
+            else:
+                lines.append(line)
         tall = median(heights[index] for index in members) >= HEADING_HEIGHT * usual
-        heading = tall and len(members) <= HEADING_LINES < len(windows)
-        blocks.append(Block(lines, BlockKind.HEADING if heading else BlockKind.PARAGRAPH))
+        heading = tall and len(lines) <= HEADING_LINES < len(windows)
+        blocks.append(Block(tuple(lines), BlockKind.HEADING if heading else BlockKind.PARAGRAPH))
     return blocks
 
 
@@ -240,6 +249,31 @@ def _line(window: Window, reading: LineReading, decode: Decode, confidence: Line
         confidence=mean if mean is None or confidence is None else confidence(reading),
         words=words,
         finish_reason=FinishReason(answer.finish_reason),
+    )
+
+
+def _continued(line: Line, piece: Line, *, exact: bool) -> Line:
+    """A line with the next piece of it, which was read in a window of its own.
+
+    `exact` says that their confidences are the probabilities that they have no error; the line has none if
+    neither piece has.
+    """
+    assert line.polygon is not None
+    assert piece.polygon is not None
+    text, words, following = join_pieces(line.text, piece.text), line.words, piece.words
+    if words and following and not text.startswith(f"{line.text} "):
+        first, second = words[-1], following[0]
+        both = [(word.text, word.confidence) for word in (first, second) if word.confidence is not None]
+        middle = Word(first.text + second.text, union([first.box, second.box]), mean_over_characters(both))
+        words, following = words[:-1], (middle, *following[1:])
+    known = [(part.text, part.confidence) for part in (line, piece) if part.confidence is not None]
+    ends = [part.finish_reason for part in (line, piece) if part.finish_reason is not FinishReason.STOP]
+    return Line(
+        text=text,
+        polygon=(line.polygon[0], piece.polygon[1], piece.polygon[2], line.polygon[3]),
+        confidence=math.prod(value for _, value in known) if exact and known else mean_over_characters(known),
+        words=(*words, *following),
+        finish_reason=ends[0] if ends else FinishReason.STOP,
     )
 
 

@@ -140,7 +140,7 @@ def test_guards_end_lines(both: Both, drafts: bool) -> None:
 
 
 def test_lines_of_the_greatest_width_fit_and_wider_ones_are_refused(both: Both) -> None:
-    widest = both.light.settings.line_size[1]
+    widest = both.light.settings.vision.width
     assert both.light.prompt_length(widest) == widest // 16 + 2
     check_same(*both.read([painted_line(widest)], [12]))
     with pytest.raises(InputError, match=f"{widest + 1} px wide"):

@@ -345,7 +345,9 @@ def test_lines_wider_than_the_limit_are_split_at_word_gaps() -> None:
     assert [window.line for window in whole.windows] == [0, 1]
     parts = line_windows(page.image, max_width=400)
     assert all(window.image.shape[1] <= 400 for window in parts.windows)
-    assert [window.line for window in parts.windows] == list(range(len(parts.windows)))
+    *pieces, last = parts.windows
+    assert [(window.line, window.piece) for window in pieces] == [(0, n) for n in range(len(pieces))]
+    assert (last.line, last.piece) == (1, 0)
     ink = np.asarray(page.image)[75:130] < 128
     for before, after in zip(parts.windows[:-2], parts.windows[1:-1], strict=True):
         gap = ink[:, round(before.polygon[1][0]) : round(after.polygon[0][0])]

@@ -19,7 +19,7 @@ from authors_files import authors_settings, authors_state
 from factories import random_model, tiny_opt_config
 from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
-from vary.model.tokenization import _byte_letters
+from vary.model.special_tokens import byte_letters
 from vary.reader import Reader
 from vary.weights.formats.names import OPT_600K_NAMES, OPT_NAMES
 from vary.weights.loading import load_checkpoint
@@ -30,7 +30,7 @@ MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("i", "n"), ("Ġ", "a"), ("O",
 
 def write_tokenizer(folder: Path) -> int:
     """OPT's files with few merges; returns the number of tokens."""
-    tokens = ["<s>", "<pad>", "</s>", "<unk>", *_byte_letters(), *("".join(pair) for pair in MERGES)]
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *byte_letters(), *("".join(pair) for pair in MERGES)]
     (folder / "vocab.json").write_text(json.dumps({token: place for place, token in enumerate(tokens)}))
     merges = "\n".join(" ".join(pair) for pair in MERGES)
     (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", encoding="utf-8")

@@ -70,6 +70,8 @@ class Window:
     line: int
     margin: float = 0.0
     """Pixels of `image` that stand left and right of `polygon`."""
+    piece: int = 0
+    """Which part this is of a line that was too wide for one window; all have its number."""
 
     @property
     def text_height(self) -> float:
@@ -304,19 +306,24 @@ def line_windows(
 ) -> PageWindows:
     """The text lines of a page as windows in reading order; `blank` if there is no text.
 
-    A line wider than `max_width` pixels after scaling is split at its widest word gaps into several windows
-    with consecutive line numbers.
+    A line wider than `max_width` pixels after scaling is split at its widest word gaps into several windows,
+    its pieces.
     """
     page = find_lines(_gray(image))
     margin = SIDE_MARGIN * line_height / LINE_HEIGHT
-    parts = [part for line in page.lines for part in _split_wide(page.gray, line, line_height, max_width)]
+    pieces = [
+        (piece, part)
+        for line in page.lines
+        for piece, part in enumerate(_split_wide(page.gray, line, line_height, max_width))
+    ]
+    parts = [part for _, part in pieces]
     windows: list[Window] = []
     block, number = -1, 0
-    for part, polygon in zip(parts, page.polygons(parts), strict=True):
-        number = number + 1 if part.block == block else 0
+    for (piece, part), polygon in zip(pieces, page.polygons(parts), strict=True):
+        number = number + (piece == 0) if part.block == block else 0
         block = part.block
         cut = cut_line(page.gray, part, line_height=line_height)
-        windows.append(Window(cut, polygon, block, number, margin))
+        windows.append(Window(cut, polygon, block, number, margin, piece))
     return PageWindows(windows, blank=not windows, skew=page.skew, faint=page.faint)
 
 

@@ -114,6 +114,13 @@ def join_lines(lines: Iterable[str], words: Set[str] = frozenset()) -> str:
     return joined
 
 
+def join_pieces(left: str, right: str) -> str:
+    """Two parts of one line, as it stood before it was cut between words or characters."""
+    return (
+        left + ("" if _spaceless_boundary(left, right) else " ") + right if left and right else left + right
+    )
+
+
 def _join(left: str, right: str, words: Set[str]) -> str:
     if left.endswith(_SOFT_HYPHEN):
         return left.removesuffix(_SOFT_HYPHEN) + right
