@@ -221,8 +221,12 @@ def test_pages_without_text_give_none(reader: Reader, kind: str) -> None:
         assert document.status in (PageStatus.BLANK, PageStatus.LOW_CONFIDENCE)
 
 
-def test_the_words_of_forms_and_tables_are_read(reader: Reader) -> None:
-    for kind in ("form", "table"):
-        page, words = _trust_pages().draw(kind, 5, 1)
+@pytest.mark.parametrize("kind", ["form", "table"])
+def test_the_words_of_forms_and_tables_are_read(reader: Reader, kind: str) -> None:
+    found = wanted = 0
+    for index in range(1, 9):
+        page, words = _trust_pages().draw(kind, 5, index)
         read = Counter(reader.read(page).text.lower().split())
-        assert sum((read & Counter(word.lower() for word in words)).values()) > 0.7 * len(words), kind
+        found += sum((read & Counter(word.lower() for word in words)).values())
+        wanted += len(words)
+    assert found > 0.9 * wanted

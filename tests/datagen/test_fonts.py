@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from vary.datagen.fonts import (
     normalised_family,
     shapes_safely,
 )
-from vary.errors import DataError
+from vary.errors import DataError, MissingDependencyError
 
 
 def test_usable_families_of_a_folder(catalogue: FontCatalogue) -> None:
@@ -100,3 +101,9 @@ def test_code_fonts_are_not_shaped(catalogue: FontCatalogue) -> None:
     mono = next(face for face in catalogue.faces if face.kind == "mono")
     assert not shapes_safely(mono)
     assert ImageFont.truetype(mono.path, 12).getlength("->") > 0
+
+
+def test_without_fonttools_the_install_line_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fontTools.ttLib", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'vary-toy\[synth\]'"):
+        find_fonts()

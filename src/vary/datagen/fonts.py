@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFont, features
 
-from vary.errors import DataError
+from vary.errors import DataError, MissingDependencyError
 
 __all__ = [
     "COMMON_CHINESE",
@@ -281,7 +281,8 @@ def find_fonts(
 
     `exclude` are patterns of family names, besides those of `evaluation_fonts.txt` (which are allowed only
     with `evaluation=True`, for pages that are never trained on); `folders` replaces the system's font
-    folders; `required` are characters that a face must paint.  Raises `DataError` when nothing is left.
+    folders; `required` are characters that a face must paint.  Raises `DataError` when nothing is left, and
+    `MissingDependencyError` without fonttools.
     """
     patterns = [*exclude, *(() if evaluation else evaluation_families())]
     matcher = re.compile("|".join(fnmatch.translate(normalised_family(p)) for p in patterns) or r"(?!)")
@@ -311,7 +312,10 @@ def covering_face(text: str) -> FontFace | None:
 
 def _faces_of(path: Path, excluded: re.Pattern[str], required: str) -> list[FontFace]:
     """The usable faces of one file; a file that fontTools or FreeType cannot read has none."""
-    from fontTools.ttLib import TTCollection, TTFont, TTLibError
+    try:
+        from fontTools.ttLib import TTCollection, TTFont, TTLibError
+    except ImportError as error:
+        raise MissingDependencyError("fonts are read by fonttools: pip install 'vary-toy[synth]'") from error
 
     faces = []
     try:

@@ -250,7 +250,10 @@ def find_maths_fonts() -> tuple[Path, ...]:
     A font counts that has a table `MATH` and the script `math`: without the latter unicode-math takes Latin
     Modern instead, whatever it was asked for.
     """
-    from fontTools.ttLib import TTFont, TTLibError
+    try:
+        from fontTools.ttLib import TTFont, TTLibError
+    except ImportError as error:
+        raise MissingDependencyError("fonts are read by fonttools: pip install 'vary-toy[synth]'") from error
 
     found = []
     for path in font_files():
