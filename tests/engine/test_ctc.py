@@ -135,3 +135,25 @@ def test_a_text_is_as_likely_as_all_its_paths() -> None:
     assert total_logprobs(tables, texts) == pytest.approx(expected, abs=1e-3)
     assert total_logprobs([], []) == []
     assert total_logprobs(tables[:3], texts[:3]) == total_logprobs(tables, texts)[:3]
+
+
+@given(st.integers(0, 1000), st.floats(0.5, 40.0), st.booleans())
+def test_paths_of_long_and_unlikely_texts_add_up_as_logarithms_do(
+    seed: int, spread: float, hole: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(1, 4, 20).tolist()
+    scores = torch.from_numpy(rng.normal(0, spread, (60, 4)).astype(np.float32)).log_softmax(-1).numpy()
+    if hole:
+        scores[30, :] = -np.inf  # no path leads through this frame
+    expected = np.full(43, -np.inf)
+    expected[2] = 0.0
+    for frame in scores:
+        before, expected = expected, np.full(43, -np.inf)
+        for state in range(2, 43):
+            token = 0 if state % 2 == 0 else ids[(state - 3) // 2]
+            skips = token != 0 and state > 3 and token != ids[(state - 5) // 2]
+            ways = [before[state], before[state - 1], before[state - 2] if skips else -np.inf]
+            expected[state] = np.logaddexp.reduce(ways) + frame[token]
+    [found] = total_logprobs([scores[:, [BLANK, *ids]]], [ids])
+    assert found == pytest.approx(np.logaddexp(*expected[-2:]), rel=1e-5)

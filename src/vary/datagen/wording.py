@@ -45,6 +45,8 @@ _ENDINGS = (
 )
 _PAIRS = ("()", "[]", "{}", "<>", "“”", "‘’", '""', "''", "«»", "**", "``", "__", "||")
 _AFTER = (".", ",", ";", ":", "!", "?", "...", "…", " –", " —", "::", "", "", " -", " &", " /", " +")
+_LIST_SHARE, _LIST_MARKS = 0.06, "••••–—·*-"
+"""Of the corpus's paragraphs, the share that are items of a list, and the marks that those begin with."""
 _RARE_STRINGS = 0.25
 """Of the paragraphs for rare characters, the share that are strings of such characters and no sentences."""
 _WANTED_PARAGRAPHS, _WANTED_CHARACTERS = 0.7, 0.25
@@ -97,7 +99,7 @@ class Writer:
             if _RULE.search(paragraph.text) and self.rng.random() < 0.8:
                 return self.paragraph(length)  # lines of a plain-text table, mostly
             text = curled(paragraph.text) if self._curly else paragraph.text
-            return Paragraph(text, paragraph.source, paragraph.language)
+            return Paragraph(self._list_mark() + text, paragraph.source, paragraph.language)
         if self.language == "zh" and self.rng.random() < 0.6:
             text = self._fill(length, self._chinese_characters)
         else:
@@ -125,6 +127,11 @@ class Writer:
             start = paragraph.text.rfind(" ", 0, start) + 1
         text = paragraph.text[start:].lstrip()
         return Paragraph(curled(text) if self._curly else text, paragraph.source, paragraph.language)
+
+    def _list_mark(self) -> str:
+        """What stands before an item of a list; nothing before most paragraphs."""
+        mark = self._pick(_LIST_MARKS) if self.rng.random() < _LIST_SHARE else ""
+        return f"{mark} " if mark and self.paints(mark) else ""
 
     def _drawn(self, characters: Sequence[str]) -> str | None:
         """One of some characters, each as likely as any other, that the font has; None without."""

@@ -77,26 +77,27 @@ def align(tables: Sequence[Scores], texts: Sequence[Sequence[int]]) -> list[list
     states = 2 * max(map(len, texts)) + 1
     emission, skip = _emissions(tables, texts, frames, states)
     # Two states before the first make every state's predecessors views of the same table.
-    best = np.full((rows, states + 2), -np.inf)
-    best[:, 2] = 0.0
-    stay, step, jump = best[:, 2:], best[:, 1:-1], best[:, :-2]
-    moves = np.zeros((frames, rows, states), np.int8)
+    best = np.full((frames + 1, rows, states + 2), -np.inf)
+    best[0, :, 2] = 0.0
+    far = np.empty((rows, states))
     for frame in range(frames):
-        steps = step > stay
-        chosen = np.where(steps, step, stay)
-        far = jump + skip
-        jumps = far > chosen
-        moves[frame] = np.where(jumps, 2, steps)
-        best[:, 2:] = np.where(jumps, far, chosen) + emission[frame]
+        before, now = best[frame], best[frame + 1, :, 2:]
+        np.add(before[:, :-2], skip, out=far)
+        np.maximum(before[:, 2:], before[:, 1:-1], out=now)
+        np.maximum(now, far, out=now)
+        now += emission[frame]
     last = np.array([2 * len(ids) for ids in texts])
-    row = np.arange(rows)
-    ends, before = stay[row, last], np.where(last > 0, stay[row, last - 1], -np.inf)
+    row, skips = np.arange(rows), skip.ravel()
+    ends, before = best[-1, row, last + 2], np.where(last > 0, best[-1, row, last + 1], -np.inf)
     state = np.where(ends >= before, last, last - 1)
     possible = np.isfinite(np.maximum(ends, before))
     path = np.zeros((frames, rows), np.int64)
     for frame in range(frames - 1, -1, -1):
         path[frame] = state
-        state = state - moves[frame, row, state]
+        table, place = best[frame].ravel(), row * (states + 2) + state
+        step, stay = table[place + 1], table[place + 2]
+        far = table[place] + skips[row * states + state]
+        state = state - np.where(far > np.maximum(stay, step), 2, step > stay)
     return [
         _places(path[frames - len(table) :, number], table, ids) if possible[number] else None
         for number, (table, ids) in enumerate(zip(tables, texts, strict=True))
@@ -113,16 +114,25 @@ def total_logprobs(tables: Sequence[Scores], texts: Sequence[Sequence[int]]) -> 
     frames, rows = max(map(len, tables)), len(texts)
     states = 2 * max(map(len, texts)) + 1
     emission, skip = _emissions(tables, texts, frames, states)
-    total = np.full((rows, states + 2), -np.inf)
-    total[:, 2] = 0.0
-    stay, step, jump = total[:, 2:], total[:, 1:-1], total[:, :-2]
+    # Probabilities and no logarithms of them, which take twice as long to add; each row by its largest: of a
+    # text only paths are lost that are 1e300 times as unlikely as another one's beginning.
+    largest = np.maximum(emission.max(-1, keepdims=True), np.finfo(np.float32).min)
+    emitted, skips = np.exp(emission - largest, dtype=np.float64), np.exp(skip, dtype=np.float64)
+    total = np.zeros((rows, states + 2))
+    total[:, 2] = 1.0
+    scale = largest[:, :, 0].sum(0, dtype=np.float64)
+    for frame in range(frames):
+        now = total[:, 2:] + total[:, 1:-1]
+        now += total[:, :-2] * skips
+        now *= emitted[frame]
+        peak = np.maximum(now.max(-1), np.finfo(np.float64).tiny)
+        scale += np.log(peak)
+        np.divide(now, peak[:, None], out=total[:, 2:])
     last = np.array([2 * len(ids) for ids in texts])
     row = np.arange(rows)
-    with np.errstate(invalid="ignore"):  # what is no number stays none
-        for frame in range(frames):
-            total[:, 2:] = np.logaddexp(np.logaddexp(stay, step), jump + skip) + emission[frame]
-        before = np.where(last > 0, stay[row, last - 1], -np.inf)
-        values: list[float] = np.logaddexp(stay[row, last], before).tolist()
+    with np.errstate(divide="ignore"):  # of what is impossible
+        sums = np.log(total[row, last + 2] + np.where(last > 0, total[row, last + 1], 0.0))
+    values: list[float] = (sums + scale).tolist()
     return values
 
 

@@ -1,4 +1,4 @@
-"""Paragraphs that are chosen for a rare character."""
+"""Paragraphs that are chosen for a rare character, and items of lists."""
 
 from __future__ import annotations
 
@@ -47,6 +47,17 @@ def test_rare_characters_come_as_often_as_others(corpus: Corpus) -> None:
     assert sum(before[c] for c in RARE) < 20
     for character in RARE:  # each is what one of 13 paragraphs is chosen for
         assert after[character] > 20
+
+
+def test_some_paragraphs_are_items_of_a_list(corpus: Corpus) -> None:
+    texts = {paragraph.source: paragraph.text for paragraph in corpus.paragraphs["zh"]}
+    found = written(corpus, 1500)
+    marks = Counter(p.text[: -len(texts[p.source])] for p in found)
+    assert 0.04 < 1 - marks.pop("") / len(found) < 0.08
+    assert max(marks, key=marks.__getitem__) == "• "
+    assert {"– ", "- ", "* "} <= set(marks)
+    plain = written(corpus, paints=lambda character: character != "•")
+    assert not any("•" in paragraph.text for paragraph in plain)
 
 
 def test_paragraphs_are_the_corpus_s_or_strings_of_its_characters(corpus: Corpus) -> None:
