@@ -21,20 +21,30 @@ FLAGS = (
     "-Wno-psabi",
     "-Wno-maybe-uninitialized",
 )
-FILES = ("kernels", "kernels_avx2", "kernels_avx512", "kernels_neon", "kernels_plain", "pack", "threads")
+PROCESSORS = ("avx2", "avx512", "neon", "plain")
+FILES = {
+    "compare_kernels": ("kernels", *(f"kernels_{name}" for name in PROCESSORS), "pack", "threads"),
+    "compare_vision": (*(f"vision_{name}" for name in PROCESSORS), "threads"),
+}
+"""Of each comparison what it is built from."""
 PACKAGES = "g++ libsimde-dev g++-aarch64-linux-gnu qemu-user"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("comparison", FILES)]
 
 
 def compare(
-    folder: Path, kernels: str, *flags: str, compiler: str = "g++", runner: tuple[str, ...] = ()
+    comparison: str,
+    folder: Path,
+    kernels: str,
+    *flags: str,
+    compiler: str = "g++",
+    runner: tuple[str, ...] = (),
 ) -> None:
-    """Builds the comparison and runs it."""
-    for program in (compiler, *runner):
-        assert shutil.which(program), f"{program} is missing; install it: apt-get install {PACKAGES}"
+    """Builds a comparison and runs it."""
+    for needed in (compiler, *runner):
+        assert shutil.which(needed), f"{needed} is missing; install it: apt-get install {PACKAGES}"
     program = folder / "compare"
-    files = [HERE / "compare_kernels.cpp", *(SOURCES / f"{name}.cpp" for name in FILES)]
+    files = [HERE / f"{comparison}.cpp", *(SOURCES / f"{name}.cpp" for name in FILES[comparison])]
     subprocess.run(
         [compiler, *FLAGS, *flags, f"-I{SOURCES}", f"-I{HERE}", *map(str, files), "-o", str(program)],
         check=True,
@@ -44,14 +54,16 @@ def compare(
     assert f"{kernels} against plain C++: 0 differences" in found.stdout
 
 
-def test_avx512_emulated(tmp_path: Path) -> None:
-    compare(tmp_path, "AVX-512", "-DVARY_EMULATE_AVX512")
+def test_avx512_emulated(comparison: str, tmp_path: Path) -> None:
+    compare(comparison, tmp_path, "AVX-512", "-DVARY_EMULATE_AVX512")
 
 
-def test_neon_emulated(tmp_path: Path) -> None:
-    compare(tmp_path, "NEON", "-static", compiler="aarch64-linux-gnu-g++", runner=("qemu-aarch64",))
+def test_neon_emulated(comparison: str, tmp_path: Path) -> None:
+    compiler, runner = "aarch64-linux-gnu-g++", ("qemu-aarch64",)
+    compare(comparison, tmp_path, "NEON", "-static", compiler=compiler, runner=runner)
 
 
-def test_this_machine_under_sanitizers(tmp_path: Path) -> None:
+def test_this_machine_under_sanitizers(comparison: str, tmp_path: Path) -> None:
     best = vary.engine.native.kernels_name()
-    compare(tmp_path, best, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    flags = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    compare(comparison, tmp_path, best, *flags)

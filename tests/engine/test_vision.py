@@ -139,7 +139,7 @@ def test_modules_compute_where_gradients_are_wanted() -> None:
     pixels = grid(1, 3, 128, 128)
     with torch.no_grad():
         expected = network(pixels)
-    assert use_native_blocks(network) == "native float32 (AVX2)"
+    assert use_native_blocks(network).startswith("native float32 (")
     network(pixels).square().mean().backward()
     gradient = network.blocks[0].attn.rel_pos_h.grad
     assert gradient is not None

@@ -26,12 +26,10 @@ class NativeSurvey:
     The scores of a state are never written out: of the thousands of each only two numbers are kept.
 
     Raises:
-        NativeError: if the kernels are not there, or do not run on this processor.
+        NativeError: if the kernels are not there.
     """
 
     def __init__(self, head: torch.nn.Linear) -> None:
-        if not vision_library().vary_vision_survey_runs():
-            raise NativeError("the native survey of scores needs a processor with AVX2")
         self._linear = PackedLinear.of(head, 0)
         self._biases: dict[tuple[int, ...], Tensor] = {}
 

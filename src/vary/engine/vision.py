@@ -66,7 +66,7 @@ class NativeBlocks:
         """Packs the weights.
 
         Raises:
-            NativeError: if the kernels are not there, do not run on this processor or not on this shape.
+            NativeError: if the kernels are not there, or do not take this shape.
         """
         config = network.config
         if precision not in PRECISIONS:
@@ -77,9 +77,9 @@ class NativeBlocks:
         kernels: bytes | None = vision_library().vary_vision_kernels(ctypes.byref(VisionShape(*self._sizes)))
         if kernels is None or config.hidden_act != "gelu":
             raise NativeError(
-                "the native kernels of the vision vocabulary network need a processor with AVX2, GELU, and "
-                f"widths and heads in multiples of {PANEL} channels; this network has {config.hidden_act}, "
-                f"{config.hidden_size} channels and {config.num_attention_heads} heads"
+                "the native kernels of the vision vocabulary network need GELU, and widths and heads in "
+                f"multiples of {PANEL} channels; this network has {config.hidden_act}, {config.hidden_size} "
+                f"channels and {config.num_attention_heads} heads"
             )
         self.name = f"native {precision} ({kernels.decode()})"
         self.precision = precision

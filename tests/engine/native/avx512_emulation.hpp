@@ -24,6 +24,7 @@ inline To emulated_cast(const From& from) {
 struct EmulatedFloats { float lane[16]; };
 struct EmulatedIntegers { int32_t lane[16]; };
 struct EmulatedHalves { uint16_t lane[16]; };
+struct EmulatedBytes { uint8_t lane[16]; };
 
 inline __m512 _mm512_cvtepi32_ps(__m512i value) {
   const auto from = emulated_cast<EmulatedIntegers>(value);
@@ -51,6 +52,13 @@ inline __m256i _mm512_cvtps_ph(__m512 value, int) {
   EmulatedHalves to;
   for (int i = 0; i < 16; i++) to.lane[i] = vary::to_float16(from.lane[i]);
   return emulated_cast<__m256i>(to);
+}
+
+inline __m128i _mm512_cvtepi32_epi8(__m512i value) {
+  const auto from = emulated_cast<EmulatedIntegers>(value);
+  EmulatedBytes to;
+  for (int i = 0; i < 16; i++) to.lane[i] = static_cast<uint8_t>(from.lane[i]);
+  return emulated_cast<__m128i>(to);
 }
 
 #undef _mm512_fmadd_ps

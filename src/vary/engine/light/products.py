@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from vary.engine.native import check
 from vary.engine.native.vision import PANEL, Convolution, Norm, VisionMatrix, vision_library
-from vary.errors import NativeError
 
 __all__ = ["Convolve", "Floats", "Head", "PackedMatrix", "Widths", "panels"]
 
@@ -121,14 +120,9 @@ class Head:
 
     Args:
         matrix: the head's weights (vocabulary, hidden).
-
-    Raises:
-        NativeError: if the kernels do not run on this processor.
     """
 
     def __init__(self, matrix: PackedMatrix, threads: int) -> None:
-        if not vision_library().vary_vision_survey_runs():
-            raise NativeError("the native survey of scores needs a processor with AVX2")
         self.matrix, self._threads = matrix, threads
         self._biases: dict[tuple[int, ...], Floats] = {}
 

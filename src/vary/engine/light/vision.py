@@ -191,10 +191,9 @@ def _kernels_for(settings: LightSettings, sizes: tuple[float, ...]) -> str:
     kernels: bytes | None = vision_library().vary_vision_kernels(ctypes.byref(VisionShape(*sizes)))
     if kernels is None or vision.neck_channels % PANEL or settings.text.hidden % PANEL:
         raise NativeError(
-            "the native kernels of the vision vocabulary network need a processor with AVX2, and widths and "
-            f"heads in multiples of {PANEL} channels; this network has {vision.hidden_size} channels, "
-            f"{vision.num_attention_heads} heads, a neck of {vision.neck_channels} and frames of "
-            f"{settings.text.hidden}"
+            "the native kernels of the vision vocabulary network need widths and heads in multiples of "
+            f"{PANEL} channels; this network has {vision.hidden_size} channels, {vision.num_attention_heads} "
+            f"heads, a neck of {vision.neck_channels} and frames of {settings.text.hidden}"
         )
     return kernels.decode()
 

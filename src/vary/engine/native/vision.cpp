@@ -11,10 +11,10 @@
 
 using vary::vision::best_kernels;
 
-// The name of the kernels; null where this processor has none, or they do not take this shape.
+// The name of the kernels; null where they do not take this shape.
 VARY_PUBLIC const char* vary_vision_kernels(const vary::vision::Shape* shape) {
   const auto* kernels = best_kernels();
-  return kernels != nullptr && kernels->takes(*shape) ? kernels->name : nullptr;
+  return kernels->takes(*shape) ? kernels->name : nullptr;
 }
 
 VARY_PUBLIC int64_t vary_vision_packed_bytes(int32_t precision, int32_t outputs, int32_t inputs) {
@@ -37,9 +37,6 @@ VARY_PUBLIC int32_t vary_vision_run(const vary::vision::Shape* shape, const vary
     return 2;
   }
 }
-
-// Whether this processor has what `vary_vision_survey` takes.
-VARY_PUBLIC int32_t vary_vision_survey_runs() { return best_kernels() != nullptr; }
 
 // 0, or 2 where memory does not suffice.
 VARY_PUBLIC int32_t vary_vision_survey(const vary::vision::Matrix* matrix, const float* rows, int32_t count,

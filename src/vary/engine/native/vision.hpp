@@ -1,11 +1,13 @@
 // The transformer blocks of the vision vocabulary network: windowed and global attention with decomposed relative
-// positions, and a two-layer perceptron.  Compiled once for every kind of processor that has fast products.
+// positions, and a two-layer perceptron.  Compiled once for every kind of processor.
 //
 // What they compute of an image depends neither on the other images of a batch nor on the number of threads.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <initializer_list>
 
 #include "threads.hpp"
 
@@ -83,9 +85,17 @@ struct Kernels {
 };
 
 // Null where this processor, or this build, has none.
-const Kernels* avx2_kernels();
+const Kernels* avx512_kernels();  // AVX-512 with VNNI
+const Kernels* avx2_kernels();    // with FMA
+const Kernels* neon_kernels();    // 64-bit ARM
+const Kernels* plain_kernels();   // any processor
 
-inline const Kernels* best_kernels() { return avx2_kernels(); }
+// The best ones that this processor runs, or those of a name; null where they do not run.
+inline const Kernels* best_kernels(const char* name = "") {
+  for (const Kernels* kernels : {avx512_kernels(), avx2_kernels(), neon_kernels(), plain_kernels()})
+    if (kernels != nullptr && (*name == 0 || std::strcmp(name, kernels->name) == 0)) return kernels;
+  return nullptr;
+}
 
 }  // namespace vision
 }  // namespace vary

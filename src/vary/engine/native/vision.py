@@ -80,8 +80,6 @@ def vision_library() -> ctypes.CDLL:
     library.vary_vision_packed_bytes.argtypes = (number, number, number)
     library.vary_vision_pack.restype = None
     library.vary_vision_pack.argtypes = (number, number, number, pointer, pointer)
-    library.vary_vision_survey_runs.restype = number
-    library.vary_vision_survey_runs.argtypes = ()
     library.vary_vision_survey.restype = number
     library.vary_vision_survey.argtypes = (pointer, pointer, number, pointer, pointer, number)
     library.vary_vision_convolve.restype = number

@@ -147,13 +147,12 @@ struct Attention {
     output.resize(static_cast<size_t>(kQueryBlock) * stride + kLanes);
     for (int panel = 0; panel < stride; panel += kPanel) {
       for (int i = 0; i < count; i += kTileRows) {
-        Floats sums[kTileRows][2] = {};
+        Floats sums[kTileRows][kVectors] = {};
         add_tile<Float32>((const int32_t*)&space.queries[static_cast<size_t>(i) * dim], dim,
                           (const int32_t*)table + static_cast<size_t>(panel) * dim, dim, sums);
-        for (int row = 0; row < kTileRows; row++) {
-          store(&output[static_cast<size_t>(i + row) * stride + panel], sums[row][0]);
-          store(&output[static_cast<size_t>(i + row) * stride + panel + kLanes], sums[row][1]);
-        }
+        for (int row = 0; row < kTileRows; row++)
+          for (int v = 0; v < kVectors; v++)
+            store(&output[static_cast<size_t>(i + row) * stride + panel + v * kLanes], sums[row][v]);
       }
     }
   }
@@ -183,16 +182,18 @@ struct Attention {
     for (int panel = 0; panel < keys; panel += kPanel) {
       const float* scales = &space.key_scales[key + panel];
       for (int i = 0; i < count; i += kTileRows) {
-        typename P::Sum sums[kTileRows][2] = {};
+        typename P::Sum sums[kTileRows][kVectors] = {};
         add_tile<P>(&space.query_rows.words[static_cast<size_t>(i) * words], words,
                     &space.keys[static_cast<size_t>(key + panel) * words], words, sums);
 #pragma GCC unroll 16
         for (int row = 0; row < kTileRows; row++) {
           float* scores = &space.scores[static_cast<size_t>(i + row) * kScoreStride + panel];
           const Floats scale = all(space.query_rows.scales[i + row]);
-          store(scores, fma(to_floats(sums[row][0]), scale * load(scales), load(scores)));
-          store(scores + kLanes,
-                fma(to_floats(sums[row][1]), scale * load(scales + kLanes), load(scores + kLanes)));
+#pragma GCC unroll 16
+          for (int v = 0; v < kVectors; v++) {
+            float* to = scores + v * kLanes;
+            store(to, fma(to_floats(sums[row][v]), scale * load(scales + v * kLanes), load(to)));
+          }
         }
       }
     }
@@ -238,16 +239,16 @@ struct Attention {
       const int32_t* values =
           &space.values[(static_cast<size_t>(panel) * padded + static_cast<size_t>(key) * kPanel) / P::kPerWord];
       for (int i = 0; i < count; i += kTileRows) {
-        typename P::Sum sums[kTileRows][2] = {};
+        typename P::Sum sums[kTileRows][kVectors] = {};
         add_tile<P>(weights + static_cast<size_t>(i) * stride, stride, values, keys / P::kPerWord, sums);
 #pragma GCC unroll 16
         for (int row = 0; row < kTileRows; row++) {
           float* to = &space.mixed[static_cast<size_t>(i + row) * dim + panel];
           const Softmax& factors = softmax[i + row];
-          for (int half = 0; half < 2; half++) {
-            const Floats scale = load(&space.value_scales[panel + half * kLanes]) * factors.fresh;
-            const Floats before = load(to + half * kLanes) * factors.old;
-            store(to + half * kLanes, fma(to_floats(sums[row][half]), scale, before));
+          for (int v = 0; v < kVectors; v++) {
+            const Floats scale = load(&space.value_scales[panel + v * kLanes]) * factors.fresh;
+            const Floats before = load(to + v * kLanes) * factors.old;
+            store(to + v * kLanes, fma(to_floats(sums[row][v]), scale, before));
           }
         }
       }

@@ -52,13 +52,11 @@ static void convolve(const Convolution& c, const float* input, float* output, Th
                 reinterpret_cast<float*>(block.words.data()) + static_cast<size_t>(count) * c.matrix.inputs);
       to[count++] = result;
     }
-    multiply<Float32>(block, count, c.matrix, partial, [&](int row, int column, Floats a, Floats b) {
-      if (c.relu) {
-        a = largest(a, all(0));
-        b = largest(b, all(0));
+    multiply<Float32>(block, count, c.matrix, partial, [&](int row, int column, const Panel& values) {
+      for (int v = 0; v < kVectors; v++) {
+        const int place = column + v * kLanes;
+        store_some(to[row] + place, c.relu ? largest(values[v], all(0)) : values[v], outputs - place);
       }
-      store_some(to[row] + column, a, outputs - column);
-      store_some(to[row] + column + kLanes, b, outputs - column - kLanes);
     });
     for (int row = 0; row < count && c.norm_size > 0; row++)
       for (int start = 0; start < outputs; start += c.norm_size)

@@ -66,10 +66,9 @@ struct Network {
   void enter(const Block& block, int64_t first, int count, Scratch& space) {
     normalized(block.norm1, first, count, space);
     float* output = qkv.data() + first * 3 * shape.hidden;
-    multiply<P>(space.rows, count, block.qkv, space.partial, [&](int row, int column, Floats a, Floats b) {
+    multiply<P>(space.rows, count, block.qkv, space.partial, [&](int row, int column, const Panel& values) {
       float* to = output + static_cast<size_t>(row) * 3 * shape.hidden + column;
-      store_past_caches(to, a);
-      store_past_caches(to + kLanes, b);
+      for (int v = 0; v < kVectors; v++) store_past_caches(to + v * kLanes, values[v]);
     });
     finish_stores();
   }
@@ -77,18 +76,16 @@ struct Network {
   void leave(const Block& block, int64_t first, int count, Scratch& space) {
     const int hidden = shape.hidden, inner = shape.inner;
     float* residual = tokens + first * hidden;
-    const auto add = [&](int row, int column, Floats a, Floats b) {
+    const auto add = [&](int row, int column, const Panel& values) {
       float* to = residual + static_cast<size_t>(row) * hidden + column;
-      store(to, load(to) + a);
-      store(to + kLanes, load(to + kLanes) + b);
+      for (int v = 0; v < kVectors; v++) store(to + v * kLanes, load(to + v * kLanes) + values[v]);
     };
     for (int row = 0; row < count; row++) space.rows.set<P>(row, mixed.data() + (first + row) * hidden, hidden);
     multiply<P>(space.rows, count, block.out, space.partial, add);
     normalized(block.norm2, first, count, space);
-    multiply<P>(space.rows, count, block.expand, space.partial, [&](int row, int column, Floats a, Floats b) {
+    multiply<P>(space.rows, count, block.expand, space.partial, [&](int row, int column, const Panel& values) {
       float* to = space.inner.data() + static_cast<size_t>(column) * kRowBlock + static_cast<size_t>(row) * kPanel;
-      store(to, gelu(a));
-      store(to + kLanes, gelu(b));
+      for (int v = 0; v < kVectors; v++) store(to + v * kLanes, gelu(values[v]));
     });
     for (int row = 0; row < count; row++)
       space.rows.set<P>(row, space.inner.data() + static_cast<size_t>(row) * kPanel, inner, kRowBlock * kPanel);

@@ -1,8 +1,10 @@
 // Products of packed matrices in three precisions, in terms of vectors; included once for every kind of processor, in
 // a namespace of its own, behind what that knows of vectors: kLanes, kTileRows, Floats, Integers, a few functions.
 
-// A tile is kTileRows rows times kPanel columns of a product; its sums stay in registers.
-constexpr int kPanel = 2 * kLanes;
+// A tile is kTileRows rows times kPanel columns of a product; its sums stay in registers.  Panels are as wide on every
+// kind of processor, so that what Python packs is the same.
+constexpr int kPanel = 16;
+constexpr int kVectors = kPanel / kLanes;
 constexpr int kWordBlock = 384;  // words of a panel at a time, 24 KiB
 constexpr int kRowBlock = 96;     // rows that one task takes through a matrix
 static_assert(kRowBlock % kTileRows == 0, "whole tiles");
@@ -37,6 +39,8 @@ struct CacheLines {
 };
 template <class T>
 using Aligned = std::vector<T, CacheLines<T>>;
+
+using Panel = Floats[kVectors];  // a row's outputs of one panel
 
 static inline Floats to_floats(Floats value) { return value; }
 static inline Floats all(float value) { return value - Floats{}; }
@@ -108,15 +112,16 @@ struct Int8 {
 // sums (kTileRows, kPanel) += rows (kTileRows, words) times a panel (words, kPanel).
 template <class P>
 static inline void add_tile(const int32_t* rows, ptrdiff_t stride, const int32_t* panel, int words,
-                            typename P::Sum (&sums)[kTileRows][2]) {
+                            typename P::Sum (&sums)[kTileRows][kVectors]) {
   for (int word = 0; word < words; word++) {
-    const Integers first = load(panel + static_cast<ptrdiff_t>(word) * kPanel);
-    const Integers second = load(panel + static_cast<ptrdiff_t>(word) * kPanel + kLanes);
+    Integers weights[kVectors];
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; v++) weights[v] = load(panel + static_cast<ptrdiff_t>(word) * kPanel + v * kLanes);
 #pragma GCC unroll 16
     for (int row = 0; row < kTileRows; row++) {
       const Integers input = same(rows[row * stride + word]);
-      sums[row][0] = P::add(sums[row][0], input, first);
-      sums[row][1] = P::add(sums[row][1], input, second);
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; v++) sums[row][v] = P::add(sums[row][v], input, weights[v]);
     }
   }
 }
@@ -202,20 +207,19 @@ struct Rows {
       Floats sizes = all(0);
       const float* from = values;
       for (int i = 0; i < count; i += kPanel, from += pitch)
-        sizes = largest(sizes, largest(absolute(load(from)), absolute(load(from + kLanes))));
+        for (int lane = 0; lane < kPanel; lane += kLanes) sizes = largest(sizes, absolute(load(from + lane)));
       const float most = largest_of(sizes);
       scales[row] = most / P::kInputs;
       const float inverse = most > 0 ? P::kInputs / most : 0;
       auto* integers = reinterpret_cast<typename P::Input*>(to);
-      for (int i = 0; i < count; i += kPanel, values += pitch) {
-        store_integers(integers + i, to_integers(load(values) * inverse) + P::kOffset);
-        store_integers(integers + i + kLanes, to_integers(load(values + kLanes) * inverse) + P::kOffset);
-      }
+      for (int i = 0; i < count; i += kPanel, values += pitch)
+        for (int lane = 0; lane < kPanel; lane += kLanes)
+          store_integers(integers + i + lane, to_integers(load(values + lane) * inverse) + P::kOffset);
     }
   }
 };
 
-// emit(row, output, two vectors) for rows (count) times the matrix, plus its bias.  Words are taken kWordBlock at
+// emit(row, output, the vectors of a panel) for rows (count) times the matrix, plus its bias.  Words are taken kWordBlock at
 // a time, of which a panel's stay in the first-level cache; `partial` holds the sums in between.
 template <class P, class Emit>
 static inline void multiply(const Rows& rows, int count, const Matrix& matrix, Aligned<int32_t>& partial,
@@ -228,31 +232,35 @@ static inline void multiply(const Rows& rows, int count, const Matrix& matrix, A
     for (int output = 0; output < matrix.outputs; output += kPanel) {
       const int32_t* panel =
           packed.words + static_cast<size_t>(output) * packed.row_words + static_cast<size_t>(word) * kPanel;
-      const Sum start[2] = {packed.start(matrix, output), packed.start(matrix, output + kLanes)};
+      Sum start[kVectors];
+      for (int v = 0; v < kVectors; v++) start[v] = packed.start(matrix, output + v * kLanes);
       for (int row = 0; row < count; row += kTileRows) {
         int32_t* kept = partial.data() + static_cast<size_t>(output) * kRowBlock + static_cast<size_t>(row) * kPanel;
-        Sum sums[kTileRows][2];
+        Sum sums[kTileRows][kVectors];
 #pragma GCC unroll 16
-        for (int i = 0; i < kTileRows; i++) {
-          sums[i][0] = word == 0 ? start[0] : (Sum)load(kept + i * kPanel);
-          sums[i][1] = word == 0 ? start[1] : (Sum)load(kept + i * kPanel + kLanes);
-        }
+        for (int i = 0; i < kTileRows; i++)
+#pragma GCC unroll 16
+          for (int v = 0; v < kVectors; v++)
+            sums[i][v] = word == 0 ? start[v] : (Sum)load(kept + i * kPanel + v * kLanes);
         add_tile<P>(rows.words.data() + static_cast<size_t>(row) * packed.row_words + word, packed.row_words, panel,
                     words, sums);
 #pragma GCC unroll 16
         for (int i = 0; i < kTileRows; i++) {
           if (!last) {
-            store(kept + i * kPanel, (Integers)sums[i][0]);
-            store(kept + i * kPanel + kLanes, (Integers)sums[i][1]);
+#pragma GCC unroll 16
+            for (int v = 0; v < kVectors; v++) store(kept + i * kPanel + v * kLanes, (Integers)sums[i][v]);
           } else if (row + i < count) {
             if constexpr (P::kPerWord == 1) {
-              emit(row + i, output, sums[i][0], sums[i][1]);
+              emit(row + i, output, sums[i]);
             } else {
               const Floats scale = all(rows.scales[row + i]);
-              emit(row + i, output,
-                   fma(to_floats(sums[i][0]), load(packed.scales + output) * scale, load(matrix.bias + output)),
-                   fma(to_floats(sums[i][1]), load(packed.scales + output + kLanes) * scale,
-                       load(matrix.bias + output + kLanes)));
+              Floats values[kVectors];
+#pragma GCC unroll 16
+              for (int v = 0; v < kVectors; v++) {
+                const int column = output + v * kLanes;
+                values[v] = fma(to_floats(sums[i][v]), load(packed.scales + column) * scale, load(matrix.bias + column));
+              }
+              emit(row + i, output, values);
             }
           }
         }

@@ -28,9 +28,8 @@ static void survey(const Matrix& matrix, const float* rows, int count, int32_t* 
     std::memcpy(block.words.data(), rows + static_cast<size_t>(begin) * matrix.inputs,
                 sizeof(float) * own * matrix.inputs);
     std::vector<Seen, CacheLines<Seen>> seen(own);
-    multiply<Float32>(block, own, matrix, partial, [&](int row, int output, Floats low, Floats high) {
-      look(seen[row], low, first + output);
-      look(seen[row], high, first + (output + kLanes));
+    multiply<Float32>(block, own, matrix, partial, [&](int row, int output, const Panel& scores) {
+      for (int v = 0; v < kVectors; v++) look(seen[row], scores[v], first + (output + v * kLanes));
     });
     for (int row = 0; row < own; row++) {
       const Seen& all_lanes = seen[row];
