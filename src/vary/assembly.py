@@ -10,6 +10,7 @@ from statistics import median
 
 from vary.engine.confidence import LineConfidence, sense_of
 from vary.engine.lines import LineReading
+from vary.inputs.lines import MOST_SEGMENTS
 from vary.inputs.page_image import PageImage
 from vary.inputs.tasks import ResolvedTask
 from vary.inputs.windows import PageWindows, Window
@@ -223,7 +224,7 @@ def build_page(
         height=page.height,
         source=page.source,
         status=status,
-        message="; ".join([*page.notes, *_faint(windows.faint), *_marks(marks), *reasons, *_notes(blocks)]),
+        message="; ".join([*page.notes, *_left_out(windows), *_marks(marks), *reasons, *_notes(blocks)]),
         blocks=tuple(blocks),
         dpi=page.dpi,
         rotation=page.rotation,
@@ -295,12 +296,22 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _faint(lines: int) -> list[str]:
-    if not lines:
-        return []
-    return [
-        f"{lines} faint line(s) were taken for show-through and not read; raise the contrast if they are text"
-    ]
+def _left_out(windows: PageWindows) -> list[str]:
+    """What was found on the page and is in none of its windows."""
+    left: list[str] = []
+    if windows.faint:
+        left.append(
+            f"{windows.faint} faint line(s) were taken for show-through and not read;"
+            " raise the contrast if they are text"
+        )
+    if windows.shapeless:
+        left.append(f"{windows.shapeless} row(s) of marks without the height of letters were not read")
+    if windows.unseen:
+        left.append(
+            f"only the {MOST_SEGMENTS} largest of {MOST_SEGMENTS + windows.unseen} groups of marks were"
+            " searched for text; if some is missing, crop the page to it"
+        )
+    return left
 
 
 def _marks(marks: int) -> list[str]:

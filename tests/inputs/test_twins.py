@@ -6,7 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from vary.inputs.ink import BACKGROUND_KERNEL, _background, _is_even, components, gray_quantile
+from vary.inputs.ink import (
+    BACKGROUND_KERNEL,
+    RIM,
+    _background,
+    _holds_square,
+    _is_even,
+    components,
+    gray_quantile,
+)
 from vary.inputs.lines import LEFT, TOP, _leader, _painted
 from vary.inputs.measure import _FREE, _INK, _OTHER, _contrast
 from vary.inputs.windows import find_lines
@@ -28,6 +36,37 @@ def test_components_are_those_of_opencv(share: float, shape: tuple[int, int]) ->
     assert np.array_equal(found.width, stats[1:, cv2.CC_STAT_WIDTH])
     assert np.array_equal(found.height, stats[1:, cv2.CC_STAT_HEIGHT])
     assert np.array_equal(found.area, stats[1:, cv2.CC_STAT_AREA])
+
+
+def test_components_within_margins_have_the_numbers_of_the_whole_page() -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(60):
+        strength = np.zeros((50, 60), np.uint8)
+        top, left, height, width = (int(value) for value in rng.integers((0, 0, 1, 1), (30, 40, 21, 21)))
+        strength[top : top + height, left : left + width] = 255 * (rng.random((height, width)) < 0.4)
+        _, labels = cv2.connectedComponents(strength // 255, connectivity=8, ltype=cv2.CV_32S)
+        found = components(strength)
+        assert np.array_equal(found.labels, labels)
+        for number, (x, y, right, bottom) in enumerate(found.boxes.tolist(), start=1):
+            rows, columns = np.nonzero(labels == number)
+            assert (x, y, right, bottom) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+
+
+def test_no_square_of_ink_is_overlooked() -> None:
+    rng = np.random.default_rng(7)
+    with_squares = without = 0
+    for _ in range(600):
+        ink = np.zeros(tuple(rng.integers(1, 40, 2)), np.uint8)
+        for _ in range(int(rng.integers(1, 5))):
+            top, left = int(rng.integers(-3, ink.shape[0])), int(rng.integers(-3, ink.shape[1]))
+            height, width = rng.integers(3, 10, 2)
+            ink[max(0, top) : top + height, max(0, left) : left + width] = 1
+        opened = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((RIM, RIM), np.uint8)).any()
+        with_squares += opened
+        without += not _holds_square(ink)
+        assert _holds_square(ink) or not opened
+    assert with_squares > 100
+    assert without > 100
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.75, 1.0])

@@ -99,14 +99,16 @@ def _means(values: Reals, weight: Reals, group: NDArray[np.intp]) -> Reals:
 def _lower_edges(
     found: Components, text: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    labels = found.labels[:, ::2]
+    left, top = found.boxes[text, :2].min(axis=0) // (2, 1) * (2, 1)
+    right, bottom = found.boxes[text, 2:].max(axis=0)
+    labels = found.labels[top : bottom + 1, left:right:2]
     keep = np.concatenate(([False], text))
-    ink = keep[labels]
+    ink = keep.take(labels)
     edges = np.flatnonzero(ink[:-1] > ink[1:])
     edge_y, edge_x = np.divmod(edges[:: max(1, math.ceil(len(edges) / MAX_POINTS))], ink.shape[1])
     scale = NORMAL_WIDTH / found.labels.shape[1]
-    x = edge_x.astype(np.float32) * (2 * scale)
-    y = edge_y.astype(np.float32) * scale
+    x = (edge_x + left // 2).astype(np.float32) * (2 * scale)
+    y = (edge_y + top).astype(np.float32) * scale
     return x - x.mean(), y - y.mean() if len(y) else y
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ def _cut(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp]) -> lis
             regions.extend(_cut(boxes, sizes, band) if len(band) < len(ids) else [band.tolist()])
             continue
         before = boxes[band, RIGHT] <= gutter
-        if before.any() and not before.all() and _is_grid(boxes, sizes, band[before], band[~before]):
+        if before.any() and not before.all() and _is_grid(boxes, sizes, band, before):
             regions.append([int(line) for row in _rows(boxes, band) for line in row])
             continue
         for side in (before, ~before):
@@ -83,48 +84,100 @@ def _cut(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp]) -> lis
     return regions
 
 
-def _best_gutter(boxes: Boxes, sizes: NDArray[np.float64], ids: NDArray[np.intp]) -> float | None:
-    """The x that leaves the most lines side by side, None if no two lines stand beside each other."""
-    edges = np.unique(boxes[ids, LEFT])[1:]
+def _best_gutter(boxes: Boxes, sizes: NDArray[np.float64], ids: Ids) -> float | None:
+    """The x that leaves the most lines side by side, None if no two lines stand beside each other.
+
+    Lines count that have a neighbour across the gutter in the same band, the smaller of both sides, unless
+    they are cells of a table; those across the gutter count against it.
+    """
+    lines = _Ordered.of(boxes, sizes, ids)
+    start, end, room = boxes[lines.ids, LEFT], boxes[lines.ids, RIGHT], GUTTER * sizes[lines.ids]
     best, best_score = None, 0.0
-    for edge in edges.tolist():
-        right = boxes[ids, LEFT] >= edge - 0.01
-        before = boxes[ids, RIGHT]
-        left = (before <= edge - GUTTER * sizes[ids]) & ~right
+    for edge in np.unique(start)[1:].tolist():
+        right = start >= edge - 0.01
+        left = (end <= edge - room) & ~right
         if not left.any():
             continue
-        centre = (edge + before[left].max()) / 2
-        score = _side_by_side(boxes, sizes, ids, left, right) - 0.05 * int((~left & ~right).sum())
-        if score > best_score + 0.01:
-            best, best_score = float(centre), score
+        across = ~left & ~right
+        band = np.cumsum(across)
+        count = int(band[-1]) + 1
+        beside = np.minimum(*(np.bincount(band[side], minlength=count) for side in (left, right)))
+        goal = best_score + 0.01 + 0.05 * int(across.sum())
+        if beside.sum() <= goal:  # not even without tables: most edges of a page of scraps end here
+            continue
+        score = int(beside[~_are_grids(lines, band, left, right)].sum())
+        if score > goal:
+            centre = (edge + end[left].max()) / 2
+            best, best_score = float(centre), score - 0.05 * int(across.sum())
     return best
 
 
-def _is_grid(boxes: Boxes, sizes: NDArray[np.float64], left: Ids, right: Ids) -> bool:
-    """Whether two groups of lines are columns of a table or form, read row by row: short, and in the same
-    rows."""
-    widths = (boxes[:, RIGHT] - boxes[:, LEFT]) / sizes
-    here, there = float(np.median(widths[left])), float(np.median(widths[right]))
-    centre = (boxes[:, TOP] + boxes[:, BOTTOM]) / 2
-    inside = (centre[right][:, None] > boxes[left, TOP]) & (centre[right][:, None] < boxes[left, BOTTOM])
-    if inside.any(axis=1).mean() < 0.7:
-        return False
-    return there <= NUMBER or (max(here, there) <= CELL and bool(inside.any(axis=0).mean() >= 0.4))
+def _is_grid(boxes: Boxes, sizes: NDArray[np.float64], ids: Ids, left: NDArray[np.bool_]) -> bool:
+    """`_are_grids` for the single band `ids`, sorted from top to bottom."""
+    return bool(_are_grids(_Ordered.of(boxes, sizes, ids), np.zeros(len(ids), np.intp), left, ~left)[0])
 
 
-def _side_by_side(
-    boxes: Boxes, sizes: NDArray[np.float64], ids: Ids, left: NDArray[np.bool_], right: NDArray[np.bool_]
-) -> float:
-    """Lines that have a neighbour across the gutter in the same band, the smaller of both sides."""
-    order = np.argsort((boxes[ids, TOP] + boxes[ids, BOTTOM]) / 2, kind="stable")
-    band = np.cumsum((~left & ~right)[order])
-    score = 0.0
-    for number in np.intersect1d(band[left[order]], band[right[order]]):
-        inside = order[band == number]
-        here, there = ids[inside[left[inside]]], ids[inside[right[inside]]]
-        if not _is_grid(boxes, sizes, here, there):
-            score += min(len(here), len(there))
-    return score
+class _Ordered(NamedTuple):
+    """Lines of a region from top to bottom, with places in sorted orders instead of coordinates: sorted
+    within each of many bands they are compared at once."""
+
+    ids: Ids
+    top: Ids
+    centre: Ids
+    bottom: Ids
+    """(N,) places among the tops, centres and bottoms of all lines together."""
+    rank: Ids
+    """(N,) place of each line's width ..."""
+    widths: NDArray[np.float64]
+    """... among all of them, (N,) in letter heights."""
+
+    @classmethod
+    def of(cls, boxes: Boxes, sizes: NDArray[np.float64], ids: Ids) -> _Ordered:
+        centre = (boxes[ids, TOP] + boxes[ids, BOTTOM]) / 2
+        ids = ids[np.argsort(centre, kind="stable")]
+        edges = np.concatenate((boxes[ids, TOP], np.sort(centre), boxes[ids, BOTTOM]))
+        top, middle, bottom = np.split(np.unique(edges, return_inverse=True)[1].reshape(-1), 3)
+        widths = (boxes[ids, RIGHT] - boxes[ids, LEFT]) / sizes[ids]
+        order = np.argsort(widths, kind="stable")
+        rank = np.empty(len(ids), np.intp)
+        rank[order] = np.arange(len(ids))
+        return cls(ids, top, middle, bottom, rank, widths[order])
+
+
+def _are_grids(
+    lines: _Ordered, band: Ids, left: NDArray[np.bool_], right: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """For each band whether its lines on both sides are columns of a table or form, read row by row: short,
+    and in the same rows.
+
+    `band` (N,) rises from 0; `left` and `right` (N,) choose the lines of the sides, some for each.  Returns
+    (bands,), False for a band without lines on one side.
+    """
+    count = int(band[-1]) + 1
+    here, there = np.flatnonzero(left), np.flatnonzero(right)
+    many = [np.maximum(np.bincount(band[side], minlength=count), 1) for side in (here, there)]
+    first, second = (_medians(lines, band, side, count) for side in (here, there))
+    # Places of one band follow those of the band before, so one sorted array serves them all.
+    ranks = band * (3 * len(band))
+    top, centre, bottom = ranks + lines.top, ranks + lines.centre, ranks + lines.bottom
+    # An open interval holds a point that lies above its start but not above its end.
+    begun = np.searchsorted(np.sort(top[here]), centre[there], side="left")
+    ended = np.searchsorted(np.sort(bottom[here]), centre[there], side="right")
+    rows = np.bincount(band[there], begun > ended, count) / many[1]
+    above = np.searchsorted(centre[there], bottom[here], side="left")
+    below = np.searchsorted(centre[there], top[here], side="right")
+    shared = np.bincount(band[here], above > below, count) / many[0]
+    cells = (np.maximum(first, second) <= CELL) & (shared >= 0.4)
+    return np.asarray((rows >= 0.7) & ((second <= NUMBER) | cells))
+
+
+def _medians(lines: _Ordered, band: Ids, chosen: Ids, count: int) -> NDArray[np.float64]:
+    """(count,) the median width of each band's chosen lines, any number for a band without some."""
+    places = np.sort(band[chosen] * len(band) + lines.rank[chosen])
+    starts = np.searchsorted(places, np.arange(count + 1) * len(band))
+    low, high = (starts[:-1] + starts[1:] - 1) // 2, (starts[:-1] + starts[1:]) // 2
+    middle = lines.widths[places[np.clip((low, high), 0, len(places) - 1)] % len(band)]
+    return np.asarray(middle.sum(axis=0) / 2)
 
 
 def _bands(boxes: Boxes, ids: NDArray[np.intp], gutter: float) -> tuple[list[NDArray[np.intp]], list[bool]]:

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vary.inputs.gutters import LABEL_GAP, is_gutter
+from vary.inputs.gutters import LABEL_GAP, Rows, counted, is_gutter
 from vary.inputs.ink import Components, Gray
 
 __all__ = [
+    "MOST_SEGMENTS",
     "Group",
     "Pieces",
     "find_groups",
@@ -39,9 +40,11 @@ SURE_GAP = 1.1
 AT_ONCE = 2**22
 """Pixels of rectangles that are painted together, more or less: a page of text has fewer, hatching may have
 many more than memory."""
-MOST_SEGMENTS = 1500
-"""Of more only those of the most components are looked at, for all pairs are compared: a page of text, the
-dots of its letters included, has some hundreds, a printer's screen or grainy noise has thousands."""
+MOST_SEGMENTS = 2500
+"""Of more only those of the most components are looked at, as a gutter beside each may run along all others:
+a page of text, the dots of its letters included, has some hundreds, a newspaper 1,800, a screen thousands."""
+AROUND = 0.4
+"""Letter heights above and below a line in which dots and accents belong to it."""
 ROUNDS = 4
 """Joining and adopting is repeated at most this often, each time with the extents of the last."""
 
@@ -54,6 +57,11 @@ class Pieces(NamedTuple):
     boxes: Boxes
     segment: NDArray[np.intp]
     tall: NDArray[np.bool_]
+
+    @property
+    def surplus(self) -> int:
+        """How many segments there are more than are looked at."""
+        return max(0, int(self.segment.max(initial=-1)) + 1 - MOST_SEGMENTS)
 
 
 class Group(NamedTuple):
@@ -228,14 +236,9 @@ def _painted(rectangles: NDArray[np.int32], size: tuple[int, int]) -> Gray:
     for part in np.split(inside, np.flatnonzero(np.diff(np.cumsum(area) // AT_ONCE)) + 1):
         left, top, right, bottom = part.T
         # First where the rows of the rectangles begin, then the pixels of the rows.
-        begin = _counted(top, bottom - top) * size[1] + np.repeat(left, bottom - top)
-        painted[_counted(begin, np.repeat(right - left, bottom - top))] = 1
+        begin = counted(top, bottom - top) * size[1] + np.repeat(left, bottom - top)
+        painted[counted(begin, np.repeat(right - left, bottom - top))] = 1
     return painted.reshape(size)
-
-
-def _counted(first: NDArray[np.intp], count: NDArray[np.intp]) -> NDArray[np.intp]:
-    """`count` numbers from `first` on, for all pairs of them one after the other."""
-    return np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)
 
 
 def _too_tall(heights: NDArray[np.float32], boxes: Boxes, segment: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -306,11 +309,11 @@ def _join_rows(boxes: Boxes, heights: NDArray[np.float32], label: NDArray[np.int
                 extent, size = _extents(boxes, label, count), _upper_height(heights, boxes, label, count)
                 foot = _upper_height(boxes[:, BOTTOM], boxes, label, count, share=0.5)
                 ids = np.flatnonzero(_is_body(extent, size))
-                extent, names = extent[ids], ids.tolist()
-                pairs = _neighbours(extent, size[ids], foot[ids])
+                rows, names = Rows.of(extent[ids]), ids.tolist()
+                pairs = _neighbours(rows.extent, size[ids], foot[ids])
             leader = list(range(count))
             for here, there, gap, reach in pairs:
-                if gap <= SURE_GAP * reach or not (sure or is_gutter(extent, here, there, gap, reach)):
+                if gap <= SURE_GAP * reach or not (sure or is_gutter(rows, here, there, gap, reach)):
                     leader[_leader(leader, names[there])] = _leader(leader, names[here])
             joined = np.array([_leader(leader, number) for number in range(count)])
             changed = bool((joined != np.arange(count)).any())
@@ -332,27 +335,39 @@ def _neighbours(
     extent: Boxes, size: NDArray[np.float32], foot: NDArray[np.float32]
 ) -> list[tuple[int, int, float, float]]:
     """(left, right, gap, letter height) of segments that follow each other in a row, in reach of a merge."""
-    if len(extent) < 2:
-        return []
     top, bottom = extent[:, TOP], extent[:, BOTTOM]
+    order = np.argsort(top, kind="stable")
+    # Those that begin below a segment's top and above its bottom share rows with it; nobody else is compared.
+    after = np.arange(1, len(extent) + 1)
+    count = np.maximum(np.searchsorted(top[order], bottom[order]) - after, 0)
+    first, second = order[np.repeat(after - 1, count)], order[counted(after, count)]
+    middle = extent[:, LEFT] + extent[:, RIGHT]
+    turned = middle[first] > middle[second]
+    here, there = np.where(turned, second, first), np.where(turned, first, second)
     height = bottom - top
-    reach = np.maximum(size[:, None], size)
-    shared = (np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)) / np.minimum(
-        height[:, None], height
+    reach = np.maximum(size[here], size[there])
+    shared = (np.minimum(bottom[here], bottom[there]) - np.maximum(top[here], top[there])) / np.minimum(
+        height[here], height[there]
     )
-    level = np.abs(foot[:, None] - foot) <= 0.35 * reach
+    level = np.abs(foot[here] - foot[there]) <= 0.35 * reach
     alike = (shared >= 0.85) | ((shared >= 0.5) & level)
-    alike &= reach <= 2.4 * np.minimum(size[:, None], size)
-    gap = extent[:, LEFT] - extent[:, RIGHT][:, None]
-    alike &= (gap >= -4 * reach) & (gap <= LABEL_GAP * reach)
-    alike &= (extent[:, LEFT] + extent[:, RIGHT]) > (extent[:, LEFT] + extent[:, RIGHT])[:, None]
-    masked = np.where(alike, gap, np.inf)
-    here, there = np.arange(len(extent)), masked.argmin(axis=1)
-    nearest = masked[here, there]
-    close = np.isfinite(nearest) & (nearest <= masked.min(axis=0)[there] + reach[here, there])
-    here, there = here[close], there[close]
-    columns = (here, there, gap[here, there], reach[here, there])
-    return list(zip(*(column.tolist() for column in columns), strict=True))
+    alike &= reach <= 2.4 * np.minimum(size[here], size[there])
+    gap = extent[there, LEFT] - extent[here, RIGHT]
+    alike &= (gap >= -4 * reach) & (gap <= LABEL_GAP * reach) & (middle[here] != middle[there])
+    here, there, gap, reach = here[alike], there[alike], gap[alike], reach[alike]
+    least = np.full(len(extent), np.inf, np.float32)  # to the left of each segment
+    np.minimum.at(least, there, gap)
+    nearest = _firsts(here, gap, there)
+    here, there, gap, reach = here[nearest], there[nearest], gap[nearest], reach[nearest]
+    close = gap <= least[there] + reach
+    return list(zip(*(column[close].tolist() for column in (here, there, gap, reach)), strict=True))
+
+
+def _firsts(of: NDArray[np.intp], cost: NDArray[np.float32], to: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The numbers of the cheapest pairs `of`, `to`, one for each `of` in their order; of equals the first
+    `to`."""
+    order = np.lexsort((to, cost, of))
+    return order[np.flatnonzero(np.diff(of[order], prepend=-1))]
 
 
 def _adopt(
@@ -382,24 +397,27 @@ def _owners(extent: Boxes, size: NDArray[np.float32], body: NDArray[np.bool_]) -
     lines = np.flatnonzero(body)
     if not len(lines):
         return owner
-    em, box, height = size[lines], extent[lines], extent[:, BOTTOM] - extent[:, TOP]
-    centre_x = (extent[:, LEFT] + extent[:, RIGHT])[:, None] / 2
-    centre_y = (extent[:, TOP] + extent[:, BOTTOM])[:, None] / 2
-    away_x = np.maximum(box[:, LEFT] - extent[:, RIGHT][:, None], extent[:, LEFT][:, None] - box[:, RIGHT])
-    away_x = np.maximum(0, away_x)
+    middle, height = (extent[:, TOP] + extent[:, BOTTOM]) / 2, extent[:, BOTTOM] - extent[:, TOP]
+    order = np.argsort(middle, kind="stable")
+    # A line is compared with the pieces in its rows and at most so far above or below.
+    reach = AROUND * size[lines] + 1
+    start = np.searchsorted(middle[order], extent[lines, TOP] - reach)
+    count = np.searchsorted(middle[order], extent[lines, BOTTOM] + reach) - start
+    piece, line = order[counted(start, count)], np.repeat(lines, count)
+    box, em, own = extent[line], size[line], extent[piece]
+    width, centre_y = own[:, RIGHT] - own[:, LEFT], middle[piece]
+    centre_x = (own[:, LEFT] + own[:, RIGHT]) / 2
+    away_x = np.maximum(0, np.maximum(box[:, LEFT] - own[:, RIGHT], own[:, LEFT] - box[:, RIGHT]))
     away_y = np.maximum(0, np.maximum(box[:, TOP] - centre_y, centre_y - box[:, BOTTOM]))
     inside = (centre_x > box[:, LEFT]) & (centre_x < box[:, RIGHT])
-    near = (away_x <= 1.2 * em) & (away_y <= np.where(inside, 0.4, 0.3) * em)
-    small = (size[:, None] <= 0.62 * em) | (inside & (away_y == 0))
-    width = extent[:, RIGHT] - extent[:, LEFT]
-    small &= width[:, None] < 0.5 * (box[:, RIGHT] - box[:, LEFT])
-    small &= inside | ((away_x <= size[:, None]) & (width <= 2.4 * size)[:, None])
-    near &= (height[:, None] <= 1.3 * em) & np.where(body[:, None], small & (away_y <= 0.3 * em), True)
-    near[lines, np.arange(len(lines))] = False
-    cost = np.where(near, away_x + 2 * away_y, np.inf)
-    best = cost.argmin(axis=1)
-    found = np.isfinite(cost[np.arange(len(extent)), best])
-    owner[found] = lines[best[found]]
-    chained = found & (owner >= 0) & (owner[owner] >= 0)
+    near = (away_x <= 1.2 * em) & (away_y <= np.where(inside, AROUND, 0.3) * em)
+    small = (size[piece] <= 0.62 * em) | (inside & (away_y == 0))
+    small &= width < 0.5 * (box[:, RIGHT] - box[:, LEFT])
+    small &= inside | ((away_x <= size[piece]) & (width <= 2.4 * size[piece]))
+    near &= (height[piece] <= 1.3 * em) & (~body[piece] | (small & (away_y <= 0.3 * em))) & (piece != line)
+    piece, line, cost = piece[near], line[near], (away_x + 2 * away_y)[near]
+    best = _firsts(piece, cost, line)
+    owner[piece[best]] = line[best]
+    chained = (owner >= 0) & (owner[owner] >= 0)
     owner[chained] = -1
     return owner

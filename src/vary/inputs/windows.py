@@ -49,6 +49,8 @@ CONTRAST_SHARE = 0.2
 """... and share of the contrast that the page's strongest text has."""
 PICTURE_CONTRAST, PICTURE_SHARE = 24, 0.03
 """A page without text shows a picture where so much of it is so many gray levels off what is around."""
+SHAPELESS = 1.0
+"""Pixels of letter height below which marks stand on no common line: dots of a screen, a hatching."""
 FAINT_COUNT = 8
 """A fainter line of so many letters is worth a word to the user, who may know that it is text."""
 
@@ -100,13 +102,16 @@ class Window:
 class PageWindows:
     """The windows of a page in reading order; `skew` in degrees, positive if lines fall to the right.
 
-    `faint` counts the lines that were taken for show-through from the page's back.
+    `faint` counts the lines that were taken for show-through from the page's back, `shapeless` those without
+    a letter height, `unseen` the groups of marks that were not compared as there were too many.
     """
 
     windows: list[Window]
     blank: bool
     skew: float
     faint: int = 0
+    shapeless: int = 0
+    unseen: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ class PageLines:
     """The lines of a page in reading order, on `gray`, the deskewed page.
 
     `matrix` (2, 3) leads from the page's pixels to those of `gray`; `shape` is the page's (height, width).
-    `faint` counts the lines that were taken for show-through from the page's back.
+    `faint`, `shapeless` and `unseen` count what was left out, as in `PageWindows`.
     """
 
     lines: list[TextLine]
@@ -123,6 +128,8 @@ class PageLines:
     matrix: NDArray[np.float64]
     shape: tuple[int, int]
     faint: int = 0
+    shapeless: int = 0
+    unseen: int = 0
 
     def polygons(self, lines: Sequence[TextLine]) -> list[Polygon]:
         """The corners of lines' ink boxes in page pixels, clockwise from the top left."""
@@ -169,7 +176,8 @@ def find_lines(gray: Gray) -> PageLines:
         pieces = text_pieces(found, text_components(found))
     measured = [measure(group, found, gray, strength) for group in find_groups(pieces, turned)]
     text, faint = _only_text(measured, len(pieces.ids))
-    return PageLines(_arrange(text), skew, gray, matrix, shape, faint)
+    lines, shapeless = _arrange(text)
+    return PageLines(lines, skew, gray, matrix, shape, faint, shapeless, pieces.surplus)
 
 
 def _text(strength: Gray, found: Components) -> tuple[Components, NDArray[np.bool_]]:
@@ -215,10 +223,11 @@ def _is_text(line: Measured, common: float) -> bool:
     return not blob and not scrap
 
 
-def _arrange(lines: list[Measured]) -> list[TextLine]:
-    """Orders measured lines, forms blocks and settles the text height of each block."""
+def _arrange(lines: list[Measured]) -> tuple[list[TextLine], int]:
+    """Orders measured lines, forms blocks and settles the text height of each block; counts the lines of
+    blocks that have none and are left out."""
     if not lines:
-        return []
+        return [], 0
     boxes = np.array([line.box for line in lines], dtype=np.float64)
     sizes = np.array([line.size for line in lines], dtype=np.float64)
     baselines = np.array([line.baseline for line in lines], dtype=np.float64)
@@ -229,16 +238,21 @@ def _arrange(lines: list[Measured]) -> list[TextLine]:
         for block in split_blocks(region, boxes, baselines, heights)
     ]
     page = page_letters(lines)
-    done = []
-    for number, block in enumerate(blocks):
+    done: list[TextLine] = []
+    number = shapeless = 0
+    for block in blocks:
         letters = text_height([lines[index] for index in block], page)
+        if letters.full < SHAPELESS:
+            shapeless += len(block)
+            continue
         for row, index in enumerate(block):
             line = lines[index]
             baseline = line.baseline - letters.lift
             done.append(
                 TextLine(*line.box, baseline, letters.small, letters.full, number, row, line.inverted),
             )
-    return done
+        number += 1
+    return done, shapeless
 
 
 def cut_line(
@@ -324,7 +338,7 @@ def line_windows(
         block = part.block
         cut = cut_line(page.gray, part, line_height=line_height)
         windows.append(Window(cut, polygon, block, number, margin, piece))
-    return PageWindows(windows, blank=not windows, skew=page.skew, faint=page.faint)
+    return PageWindows(windows, not windows, page.skew, page.faint, page.shapeless, page.unseen)
 
 
 def _split_wide(gray: Gray, line: TextLine, line_height: int, max_width: int) -> list[TextLine]:
@@ -367,7 +381,8 @@ def whole_window(image: Image.Image | NDArray[np.uint8], *, text: bool = True) -
     height, width = page.shape[:2]
     if text:
         gray = _gray(image)
-        blank = not find_lines(gray).lines and not _shows_picture(gray)
+        found = find_lines(gray)
+        blank = not found.lines and not found.shapeless and not _shows_picture(gray)
     else:
         # Each colour by itself: red and green may be the same gray.
         blank = bool((np.ptp(page[..., :3], axis=(0, 1)) < PICTURE_CONTRAST).all())
