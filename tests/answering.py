@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from factories import random_model, tiny_text, tiny_toy_config
 from vary.assets import nano_vocabulary
+from vary.backends import pages
 from vary.engine.generation import Generation
 from vary.model.chat_templates import CHAT_TEMPLATES
 from vary.model.configuration import VaryConfig
@@ -43,7 +44,8 @@ def save_page_model(folder: Path, **changes: Any) -> Path:
 
 
 class Answers:
-    """Stands in for `engine.generation.generate`: gives the answers in turn, the last one over and over.
+    """Stands in for `generate` where pages are read in groups: gives the answers in turn, the last one over
+    and over; see `use`.
 
     An answer goes through the loop guard and the length limit, as a model's would.
     """
@@ -52,6 +54,11 @@ class Answers:
         self._tokenizer = load_character_tokenizer(nano_vocabulary())
         self._answers = self._in_turn(list(answers))
         self.prompts: list[str] = []
+
+    def use(self, replace: Callable[[Any, str, Any], object] = setattr) -> None:
+        """Lets pages be read in groups, by this; `replace` may be a test's `monkeypatch.setattr`."""
+        replace(pages, "runs_here", lambda *_: False)
+        replace(pages, "generate", self)
 
     @staticmethod
     def _in_turn(answers: list[str]) -> Iterator[str]:

@@ -390,7 +390,7 @@ def test_impossible_wishes_are_refused(reader: Reader) -> None:
 
 
 def test_a_conversation_is_saved_whole_and_replaces_nothing(reader: Reader, tmp_path: Path) -> None:
-    chat = Conversation(reader, PAGE, layout="mindocr", sampling=Sampling(0.5, seed=1), max_new_tokens=7)
+    chat = Conversation(reader, PAGE, layout="mindocr", sampling=Sampling(0.5, seed=7), max_new_tokens=7)
     turns = [chat.ask("What\nis this?"), chat.ask("漢?")]
     stored = json.loads(chat.save(tmp_path / "a.json").read_text(encoding="utf-8"))
     assert stored["model"]["name"] == "tiny"

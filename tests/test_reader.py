@@ -93,7 +93,7 @@ def test_what_does_not_fit_into_memory_is_read_in_halves(
     reader: Reader, page: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = reader.read(page, max_new_tokens=10).text
-    read_windows, sizes = PyTorchBackend._read, list[int]()
+    read_windows, sizes = PyTorchBackend._read_lines, list[int]()
 
     def small_memory(self: PyTorchBackend, windows: Sequence[Window], *rest: Any) -> list[LineReading]:
         sizes.append(len(windows))
@@ -101,7 +101,7 @@ def test_what_does_not_fit_into_memory_is_read_in_halves(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee there.")
         return read_windows(self, windows, *rest)
 
-    monkeypatch.setattr(PyTorchBackend, "_read", small_memory)
+    monkeypatch.setattr(PyTorchBackend, "_read_lines", small_memory)
     fits = 1
     assert reader.read(page, max_new_tokens=10).text == expected
     assert sizes[0] > 1

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from checkpoints import chat_config, chat_model, chat_processor
 from vary.cli.main import main
+from vary.conversation import Conversation
 from vary.engine import memory
 from vary.errors import DeviceError, NativeError, VaryError
+from vary.model.configuration import VaryConfig
 from vary.reader import Reader
 
 PAGE = Path(__file__).parent.parent / "examples" / "page.png"
@@ -52,12 +58,22 @@ def test_beams_are_refused_with_packed_weights() -> None:
         Reader.load(quantize="int4").read(PAGE, num_beams=2)
 
 
-def test_packed_weights_are_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    monkeypatch.setattr("vary.backends.pytorch.resolve_device", lambda device: torch.device("meta"))
-    with pytest.raises(DeviceError, match=r"packed weights \(int4\) are decoded on a CPU, not on meta"):
-        Reader.load(quantize="int4")
+def test_packed_weights_answer_in_a_conversation(tmp_path: Path) -> None:
+    settings = chat_config().to_dict()
+    settings["text_config"] |= {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
+    model = chat_model(VaryConfig(**settings | {"projector_dim": 32}))
+    model.save_pretrained(tmp_path)
+    chat_processor(model.config).save_pretrained(tmp_path)
+    texts = []
+    for reader in (
+        Reader.load(tmp_path, device="cpu"),
+        Reader.load(tmp_path, device="cpu", quantize="float32"),
+    ):
+        chat = Conversation(reader, PAGE, max_new_tokens=6)
+        texts.append([chat.ask(question).text for question in ("What is this?", "And this?")])
+    assert reader.decoder is not None
+    assert reader.decoder.name.startswith("native float32 (")
+    assert texts[0] == texts[1]
 
 
 def test_what_does_not_fit_is_refused_with_what_would(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,9 +85,7 @@ def test_what_does_not_fit_is_refused_with_what_would(monkeypatch: pytest.Monkey
         Reader.load(dtype="bfloat16")
 
 
-def test_without_the_kernels_everything_but_packed_weights_works(
-    monkeypatch: pytest.MonkeyPatch, plain: Reader, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_the_kernels_everything_works(monkeypatch: pytest.MonkeyPatch, plain: Reader) -> None:
     expected = plain.read(PAGE).text
 
     def missing() -> None:
@@ -85,5 +99,36 @@ def test_without_the_kernels_everything_but_packed_weights_works(
     document = Reader.load().read(PAGE)
     assert document.model.settings["vision"] == "PyTorch"
     assert document.text == expected
-    assert main(["read", str(PAGE), "--quantize", "int4"]) == 1
-    assert "install a C++ compiler" in capsys.readouterr().err
+    reader = Reader.load(quantize="int4")
+    assert "install a C++ compiler" in reader.notes[0]
+    assert reader.read(PAGE, num_beams=2, max_new_tokens=2).model.settings["decoder"] == (
+        "PyTorch int4-g32 (no native kernels)"
+    )
+
+
+def test_the_command_without_the_kernels_reads_and_says_once_how(plain: Reader, tmp_path: Path) -> None:
+    """As after an installation without a compiler: there is no file of that name to load."""
+    top = tmp_path / "top.png"
+    with Image.open(PAGE) as page:
+        page.crop((0, 0, page.width, page.height // 4)).save(top)
+    code = (
+        "import sys, vary.engine.native as native; native.EXTENSION_SUFFIXES = []\n"
+        "from vary.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = ["read", str(top), "--quantize", "int8", "--device", "cpu", "--verbose"]
+    ran = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == f"{plain.read(top).text}\n"
+    assert ran.stdout.count("\n") > 3
+    note, manner = ran.stderr.splitlines()
+    assert note.startswith(
+        "vary: note: PyTorch decodes the int8-g64 weights, slower than native kernels would: "
+    )
+    assert "install a C++ compiler" in note
+    assert "vision: PyTorch; decoder: PyTorch int8-g64 (no native kernels)" in manner
+
+
+def test_the_command_refuses_to_offload_on_a_cpu(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["read", str(PAGE)], ["predict", "--image_dir", str(PAGE), "--model", "vary-nano"]):
+        assert main([*command, "--offload", "--device", "cpu"]) == 2
+        assert "--offload keeps weights in main memory" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from vary.conversation import Conversation
 from vary.engine.sampling import Sampling
 from vary.errors import ContextError, DocumentError, TaskError, VaryError
 from vary.outputs.document import PageStatus
+from vary.page_work import PageWork
 from vary.reader import Reader
 
 
@@ -72,7 +73,7 @@ def test_impossible_numbers_are_refused(reader: Reader, name: str, value: int) -
 def test_options_that_no_document_holds_are_refused_before_anything_is_read(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "_windows", lambda *_: pytest.fail("a page was read"))
+    monkeypatch.setattr(PageWork, "_windows", lambda *_: pytest.fail("a page was read"))
     with pytest.raises(DocumentError, match="float32"):
         reader.read(painted(), temperature=np.float32(0.5))
 

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-import vary.backends.pytorch
 from answering import Answers, save_page_model
 from vary.errors import TaskError
 from vary.inputs.pages import open_pages
@@ -38,7 +37,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def give(*texts: str) -> Answers:
         stand_in = Answers(texts)
-        monkeypatch.setattr(vary.backends.pytorch, "generate", stand_in)
+        stand_in.use(monkeypatch.setattr)
         return stand_in
 
     return give

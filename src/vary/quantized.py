@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
@@ -13,25 +13,61 @@ import torch
 from torch import Tensor
 
 from vary.engine.decoders.native import NativeDecoder
-from vary.engine.memory import check_fits, gigabytes
 from vary.engine.native import load_library
 from vary.engine.packing import PackedModel, TextShape, write_packed
 from vary.engine.precisions import Precision, precision
-from vary.errors import DeviceError, NativeError
+from vary.errors import NativeError
+from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.partial import TEXT_PREFIXES, vision_model
 from vary.model.processing import VaryProcessor
 from vary.weights.fetching.store import home
 from vary.weights.loading import generation_config_of, open_checkpoint
-from vary.weights.sources import EMBEDDINGS, HEAD, Source, open_source
+from vary.weights.sources import EMBEDDINGS, HEAD, Source
 
-__all__ = ["check_memory", "load_quantized", "memory_needed", "packed_model", "packed_places"]
+__all__ = [
+    "LANGUAGE_MODEL",
+    "Refusal",
+    "identity_of",
+    "kernels_refuse",
+    "load_packed",
+    "load_quantized",
+    "packed_model",
+    "packed_places",
+    "text_weights",
+]
 
 LANGUAGE_MODEL = "model.language_model."
-WORKING = 256
-"""Bytes that a page takes for each patch and channel of the vocabulary network: 0.8 GB at Vary's size."""
 SMALL = 64 << 20
 """A language model with fewer bytes of weights is packed by every process: it takes no time, and no file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the native kernels do not decode a language model.
+
+    Attributes:
+        short: in a word or two.
+        reason: with the remedy, where there is one.
+    """
+
+    short: str
+    reason: str
+
+
+def kernels_refuse(config: VaryConfig, device: torch.device) -> Refusal | None:
+    """Why the native kernels do not decode a model's language model on a device; None where they do."""
+    if device.type != "cpu":
+        return Refusal(device.type, f"the native kernels decode on a CPU, not on {device}")
+    try:
+        load_library()
+    except NativeError as error:
+        return Refusal("no native kernels", str(error))
+    try:
+        TextShape.of(config.text_config)
+    except NativeError as error:
+        return Refusal("not for the native kernels", str(error))
+    return None
 
 
 def load_quantized(
@@ -62,71 +98,27 @@ def load_quantized(
     kind = precision(quantize)
     load_library()
     source, processor = open_checkpoint(path, tokenizer=tokenizer)
+    model, decoder = load_packed(source, kind, dtype, threads)
+    return model, processor, decoder
+
+
+def load_packed(
+    source: Source, kind: Precision, dtype: torch.dtype, threads: int | None = None
+) -> tuple[VaryForConditionalGeneration, NativeDecoder]:
+    """The model and the decoder of an opened checkpoint; arguments and errors as in `load_quantized`."""
     TextShape.of(source.config.text_config)
     packed = packed_model(source, kind)
     names = [name for name in source.places if not name.startswith(TEXT_PREFIXES)]
     shares_head = source.config.vision_vocabulary_config.ctc_frames > 0
-    head = _weights(source)(HEAD) if shares_head else None
+    head = text_weights(source)(HEAD) if shares_head else None
     model = vision_model(source.config, source.read(names), packed.embed, dtype, head)
     model.generation_config = generation_config_of(source)
-    return model, processor, NativeDecoder(packed, threads=threads)
+    return model, NativeDecoder(packed, threads=threads)
 
 
-def check_memory(
-    path: Path, name: str, device: torch.device, dtype: torch.dtype | None, quantize: str | None
-) -> None:
-    """Refuses a checkpoint that does not fit into a device's memory, before any of it is loaded.
-
-    Args:
-        path: the checkpoint's folder or file.
-        name: for people.
-        device, dtype, quantize: as in `Reader.load`.
-
-    Raises:
-        DeviceError: with what it needs, what is free, and what would need less; or for packed weights on
-            another device than a CPU.
-        CheckpointError, NativeError: if it is none, or cannot be packed.
-    """
-    if quantize is not None and device.type != "cpu":
-        raise DeviceError(
-            f"packed weights ({quantize}) are decoded on a CPU, not on {device}; leave --quantize out, or "
-            "add --device cpu"
-        )
-    source = open_source(path)
-    needed = memory_needed(source, dtype, quantize)
-    choices: list[tuple[torch.dtype | None, str | None, str]] = []
-    if device.type == "cpu":
-        choices.append((dtype, "int4", "--quantize int4"))
-    choices.append((torch.bfloat16, quantize, "--dtype bfloat16"))
-    smaller = []
-    for other, bits, option in choices:
-        with suppress(NativeError):  # what cannot be packed is not recommended
-            count = memory_needed(source, other, bits)
-            if count < needed:
-                smaller.append(f"{option} takes {gigabytes(count)}")
-    check_fits(needed, device, name, "; ".join(smaller) or "free some, or take a larger machine")
-
-
-def memory_needed(source: Source, dtype: torch.dtype | None, quantize: str | None) -> int:
-    """Bytes of a checkpoint's weights as they are loaded, and of what reading a page takes besides."""
-    sizes = {name: source.info(name) for name in source.places}
-    text = {name for name in sizes if name.startswith(TEXT_PREFIXES)}
-    needed = sum(
-        info.nbytes if dtype is None else info.nbytes // info.dtype.itemsize * dtype.itemsize
-        for name, info in sizes.items()
-        if quantize is None or name not in text
-    )
-    if quantize is not None:
-        matrices = TextShape.of(source.config.text_config).matrices(precision(quantize))
-        needed += sum(plan.value_bytes + 2 * plan.scale_count for plan in matrices.values())
-    vocabulary = source.config.vision_vocabulary_config
-    patches = vocabulary.grid[0] * vocabulary.grid[1]
-    return needed + WORKING * patches * vocabulary.hidden_size
-
-
-def packed_places(source: Source, kind: Precision) -> Iterator[Path]:
+def packed_places(source: Source, kind: Precision, ending: str = "packed") -> Iterator[Path]:
     """Where packed weights may lie, in the order in which they are looked for."""
-    name = f"language-model.{kind.name}.packed"
+    name = f"language-model.{kind.name}.{ending}"
     yield source.folder / name
     place = hashlib.sha256(str(source.path.resolve()).encode()).hexdigest()[:16]
     yield home() / "packed" / place / name
@@ -134,7 +126,7 @@ def packed_places(source: Source, kind: Precision) -> Iterator[Path]:
 
 def packed_model(source: Source, kind: Precision) -> PackedModel:
     """The packed weights of a checkpoint, packed now if they are not there or not of these weights."""
-    identity = _identity(source)
+    identity = identity_of(source)
     problems: list[str] = []
     text = [name for name in source.places if name.startswith(TEXT_PREFIXES)]
     if sum(source.info(name).nbytes for name in text) < SMALL:
@@ -147,7 +139,7 @@ def packed_model(source: Source, kind: Precision) -> PackedModel:
             problems.append(str(error))
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_packed(file, source.config.text_config, _weights(source), kind, identity)
+            write_packed(file, source.config.text_config, text_weights(source), kind, identity)
             return PackedModel.open(file, identity)
         except OSError as error:
             problems.append(f"{file}: {error}")
@@ -159,7 +151,7 @@ def _packed_for_now(source: Source, kind: Precision, identity: str, problems: li
     try:
         with tempfile.TemporaryDirectory(prefix="vary-") as folder:
             file = Path(folder) / "packed"
-            write_packed(file, source.config.text_config, _weights(source), kind, identity)
+            write_packed(file, source.config.text_config, text_weights(source), kind, identity)
             return PackedModel.open(file, identity)  # stays mapped
     except OSError as error:
         raise NativeError(
@@ -168,19 +160,19 @@ def _packed_for_now(source: Source, kind: Precision, identity: str, problems: li
         ) from error
 
 
-def _weights(source: Source) -> Callable[[str], Tensor]:
+def text_weights(source: Source) -> Callable[[str], Tensor]:
     """The language model's tensors by their names in the library's model."""
 
     def weight(name: str) -> Tensor:
         whole = name if name == HEAD else f"{LANGUAGE_MODEL}{name}"
         if whole not in source.places:
-            whole = f"{LANGUAGE_MODEL}{EMBEDDINGS}"  # a tied head
+            whole = next(place for place in source.places if place.endswith(EMBEDDINGS))  # a tied head
         return source.read([whole])[whole]
 
     return weight
 
 
-def _identity(source: Source) -> str:
+def identity_of(source: Source) -> str:
     """Which weights these are: names, sizes and times of their files."""
     facts = [
         f"{file.name} {status.st_size} {status.st_mtime_ns}"

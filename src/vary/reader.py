@@ -5,30 +5,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vary import __version__
-from vary.assembly import answer_blocks, build_page, line_page
 from vary.assets import default_checkpoint
 from vary.backends import Backend, Request
 from vary.backends.light import LightBackend, may_have_an_accelerator
-from vary.engine.confidence import LineConfidence
-from vary.engine.decoding import DraftUse
-from vary.engine.lines import LineReading
+from vary.document_stream import Begun, ManyProgress, read_together
 from vary.engine.sampling import Sampling
-from vary.errors import NativeError, TaskError, VaryError
-from vary.inputs.page_image import DEFAULT_LIMITS, InputLimits, PageFailure, PageImage
+from vary.errors import InputError, NativeError, TaskError, VaryError
+from vary.inputs.page_image import DEFAULT_LIMITS, InputLimits, PageImage
 from vary.inputs.page_range import parse_page_range
 from vary.inputs.pages import DEFAULT_DPI, Source, open_pages, page_count, source_name
 from vary.inputs.tasks import LANGUAGES, ResolvedTask, resolve_task
-from vary.inputs.windows import PageWindows, line_windows, whole_window
-from vary.outputs.document import Document, Page, PageStatus, Provenance
+from vary.outputs.document import Document, Provenance
 from vary.page_drafts import DraftChoice, PageDrafts, choose_drafts
+from vary.page_work import Pages, PageWork
 
 if TYPE_CHECKING:  # PyTorch takes seconds to load, and is not needed for every reading
     import torch
@@ -41,32 +36,9 @@ if TYPE_CHECKING:  # PyTorch takes seconds to load, and is not needed for every 
 __all__ = ["Reader", "read"]
 
 DEFAULT_NAME, CONFIG_FILE = "vary-nano", "config.json"
-GROUP_WINDOWS = 96
-"""Windows of so many are collected, from one page or several, before they are sorted by width and read."""
-GROUP_PAGES, GROUP_PIXELS = 8, 40_000_000
 LINE_BATCH, PAGE_BATCH, GPU_PAGE_BATCH = 32, 1, 8
 """Windows that are read at once, by default.  A CPU gains nothing from several pages at a time."""
 Progress = Callable[[int, int | None], None]
-
-
-@dataclass(slots=True)
-class _PageJob:
-    """A page on its way: its windows, what was read in them so far, and the time that this took."""
-
-    page: PageImage
-    windows: PageWindows
-    seconds: float
-    draft: str = ""
-    readings: dict[int, LineReading] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What a caller of `read` asked for."""
-
-    request: Request
-    batch_size: int
-    drafts: PageDrafts
 
 
 class Reader:
@@ -79,6 +51,7 @@ class Reader:
         name: of the checkpoint, for messages and provenance.
         device: where it computes.
         decoder: what reads the tokens instead of the library's modules.
+        offload: whether the weights stay in main memory, as in `load`.
     """
 
     def __init__(
@@ -88,10 +61,12 @@ class Reader:
         name: str,
         device: torch.device,
         decoder: Decoder | None = None,
+        *,
+        offload: bool = False,
     ) -> None:
         from vary.backends.pytorch import PyTorchBackend
 
-        self._begin(PyTorchBackend(model, processor, name, device, decoder), name)
+        self._begin(PyTorchBackend(model, processor, name, device, decoder, offload=offload), name)
 
     def _begin(self, backend: Backend, name: str) -> None:
         self._backend = backend
@@ -113,6 +88,7 @@ class Reader:
         dtype: torch.dtype | str | None = None,
         tokenizer: str | Path | None = None,
         quantize: str | None = None,
+        offload: bool = False,
     ) -> Reader:
         """Loads a checkpoint; None or `vary-nano` is the one that the package ships.
 
@@ -123,27 +99,30 @@ class Reader:
             dtype: of the weights, such as "bfloat16"; None takes float32 on a CPU and on others what the
                 checkpoint has.
             tokenizer: the tokenizer's file (`qwen.tiktoken`), where it does not lie beside the weights.
-            quantize: the precision of the language model's weights, such as `int4` or `int8`, decoded by the
-                native kernels on a CPU; see `vary.quantized`.
+            quantize: the precision of the language model's weights, such as `int4` or `int8`: decoded by the
+                native kernels on a CPU, else by PyTorch; see `vary.weight_only`.
+            offload: whether the weights stay in main memory, for a device with too little of its own; each
+                layer's go there when it is its turn.
 
         Raises:
             CheckpointError: if the checkpoint is missing, incomplete or of an unknown kind.
-            DeviceError: if the device is not there (another is never taken instead), or has not the memory.
-            NativeError: if the native kernels are not there, or do not compute this model.
+            DeviceError: if the device is not there (another is never taken instead), has not the memory, or
+                is a CPU with `offload`.
+            NativeError: for a precision that is not known, or that this model cannot have.
         """
         shipped = checkpoint is None or checkpoint == DEFAULT_NAME
         folder = default_checkpoint() if shipped or checkpoint is None else Path(checkpoint)
         name = DEFAULT_NAME if folder == default_checkpoint() else None
         on_cpu = str(device) == "cpu" or (str(device) == "auto" and not may_have_an_accelerator())
         exact = str(dtype).removeprefix("torch.") in ("None", "float32")
-        plain = quantize is None and tokenizer is None
+        plain = quantize is None and tokenizer is None and not offload
         if on_cpu and exact and plain and (folder / CONFIG_FILE).is_file():
             with suppress(NativeError):  # then PyTorch reads
                 return cls._with(LightBackend.load(folder, name or folder.name), name or folder.name)
         from vary.backends.pytorch import PyTorchBackend
 
         backend = PyTorchBackend.load(
-            folder, name, device=device, dtype=dtype, tokenizer=tokenizer, quantize=quantize
+            folder, name, device=device, dtype=dtype, tokenizer=tokenizer, quantize=quantize, offload=offload
         )
         return cls._with(backend, backend.name)
 
@@ -184,6 +163,11 @@ class Reader:
         return self
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about how the checkpoint runs here."""
+        return self._backend.notes
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks that the checkpoint was trained for."""
         return self._backend.traits.tasks
@@ -193,20 +177,50 @@ class Reader:
 
         `progress` is called with the number of pages done and, where it is known, of all.
         """
-        task = self.resolve_task(options.get("task"), options.get("prompt"), options.get("language"))
-        provenance = self._provenance(task, options)
-        drafts = self._page_drafts(options.get("draft"), task, options.get("num_beams", 1))
-        options["draft"] = drafts
-        total = None if progress is None else self._count(source, options)
-        pages: list[Page] = []
-        for page in self.iter_pages(source, **options):
-            pages.append(page)
-            if progress is not None:
-                progress(len(pages), total)
-        # What read is known by now: an option may have asked for more than the light backend does.
-        settings = provenance.settings | self._backend.parts() | drafts.settings()
-        provenance = replace(provenance, settings=settings)
-        return Document(source_name(source), tuple(pages), provenance)
+
+        def told(_: int, done: int, total: int | None) -> None:
+            if progress is not None and done:
+                progress(done, total)
+
+        [found] = self.read_many([source], progress=None if progress is None else told, **options)
+        if isinstance(found, InputError):
+            raise found
+        return found
+
+    def read_many(
+        self, sources: Iterable[Source], *, progress: ManyProgress | None = None, **options: Any
+    ) -> Iterator[Document | InputError]:
+        """Reads many documents in their order, each as `read` does; options and errors as there.
+
+        Where a model reads several pages at a time, those of the next documents join when there is room, so
+        that a folder of single pages is read as fast as one document with all of them.
+
+        Args:
+            sources: each is opened when it is its turn.
+            progress: is called with the number of a document, counted from 0, its pages that are done, and
+                how many there are; first with 0 pages done.
+
+        Yields:
+            The document of each source; or the InputError why it cannot be read as a whole, which keeps none
+            of the others from being read.
+        """
+
+        def begin(number: int, source: Source) -> Begun:
+            task = self.resolve_task(options.get("task"), options.get("prompt"), options.get("language"))
+            provenance = self._provenance(task, options)
+            total = None if progress is None else self._count(source, options)
+            return Begun(number, source, provenance, self.iter_pages(source, **options), total)
+
+        numbered = enumerate(sources)
+        # The lines of a page are enough for a batch.
+        apart: Iterable[Iterable[tuple[int, Source]]] = (
+            ([one] for one in numbered) if self._reads_lines else [numbered]
+        )
+        return (found for some in apart for found in read_together(some, begin, self._parts, progress))
+
+    def _parts(self) -> dict[str, str]:
+        """What reads by now."""
+        return self._backend.parts()
 
     def iter_pages(
         self,
@@ -230,7 +244,7 @@ class Reader:
         draft: DraftChoice | PageDrafts = None,
         password: str | None = None,
         limits: InputLimits = DEFAULT_LIMITS,
-    ) -> Iterator[Page]:
+    ) -> Pages:
         """Reads page after page; at most a few pages are in memory at a time.
 
         Args:
@@ -241,7 +255,7 @@ class Reader:
             language: of the task's prompt, `en` or `zh`, where the papers have it in both; by default the
                 checkpoint's first.
             batch_size: windows that are read at once; by default 32 lines, or a page on a CPU and 8 on a GPU.
-                Where memory does not suffice for so many, they are read in halves.
+                Whole pages join as others end.  Where memory does not suffice, there are fewer at a time.
             max_new_tokens: the longest answer per window; by default what can stand in it, and never more
                 than the language model's positions leave.
             temperature, top_k, top_p, repetition_penalty, seed, num_beams, no_repeat_ngram_size: see
@@ -273,9 +287,9 @@ class Reader:
         request = Request(resolved, sampling, max_new_tokens, layout)
         if not request.plain:
             self._in_pytorch().check_layout(layout)
-        order = _Order(request, batch_size or default_batch, drafts)
+        work = PageWork(self._backend, request, batch_size or default_batch, drafts)
         images = open_pages(source, pages=pages, dpi=dpi, limits=limits, password=password, text=drafts.layer)
-        return self._run(images, order)
+        return Pages(work, images)
 
     @staticmethod
     def _count(source: Source, options: dict[str, Any]) -> int:
@@ -313,57 +327,6 @@ class Reader:
             )
         language = language or known[0]
         return language if language in LANGUAGES else LANGUAGES[0]
-
-    def _run(self, images: Any, order: _Order) -> Iterator[Page]:
-        with closing(images):
-            most_windows = GROUP_WINDOWS if self._reads_lines else order.batch_size
-            for group in _groups(self._jobs(images, order), most_windows):
-                self._read_group([job for job in group if isinstance(job, _PageJob)], order)
-                for job in group:
-                    yield job if isinstance(job, Page) else self._page(job, order.request.task)
-
-    def _jobs(self, images: Iterable[PageImage | PageFailure], order: _Order) -> Iterator[_PageJob | Page]:
-        """Each page with its windows, or the page that could not be opened."""
-        for page in images:
-            started = time.monotonic()
-            if isinstance(page, PageFailure):
-                yield Page(page.index + 1, 0, 0, page.source, PageStatus.FAILED, page.message)
-                continue
-            windows = self._windows(page, order.request.task)
-            draft = "" if windows.blank else order.drafts.text(page)
-            yield _PageJob(page, windows, time.monotonic() - started, draft)
-
-    def _windows(self, page: PageImage, task: ResolvedTask) -> PageWindows:
-        size = self._backend.traits.line_size
-        if size is None:
-            return whole_window(page.image, text=task.about_text)
-        return line_windows(page.image, line_height=size[0], max_width=size[1])
-
-    def _read_group(self, jobs: Sequence[_PageJob], order: _Order) -> None:
-        """Reads the windows of some pages, batched by width, and files what was read with their pages."""
-        work = [(job, number) for job in jobs for number in range(len(job.windows.windows))]
-        work.sort(key=lambda item: item[0].windows.windows[item[1]].image.shape[1])
-        for first in range(0, len(work), order.batch_size):
-            batch = work[first : first + order.batch_size]
-            windows = [job.windows.windows[number] for job, number in batch]
-            started = time.monotonic()
-            drafts, use = [job.draft for job, _ in batch], list[DraftUse]()
-            readings = self._backend.read(windows, order.request, drafts, use)
-            order.drafts.use = sum(use, order.drafts.use)
-            share = (time.monotonic() - started) / len(batch)
-            for (job, number), reading in zip(batch, readings, strict=True):
-                job.readings[number] = reading
-                job.seconds += share
-
-    def _page(self, job: _PageJob, task: ResolvedTask) -> Page:
-        windows, readings = job.windows, [job.readings[n] for n in range(len(job.windows.windows))]
-        if self._reads_lines:
-            confidence = LineConfidence.of(self._backend.traits.confidence)
-            return line_page(
-                job.page, windows, readings, self._backend.decode, confidence, seconds=job.seconds
-            )
-        blocks = answer_blocks(windows.windows, readings, task, self._backend.decode)
-        return build_page(job.page, windows, blocks, seconds=job.seconds)
 
     def _page_drafts(self, choice: DraftChoice | PageDrafts, task: ResolvedTask, beams: int) -> PageDrafts:
         """Where the drafts of a document's pages come from; see `iter_pages`."""
@@ -412,19 +375,3 @@ def read(
     Options as in `Reader.iter_pages`.  To read many documents, keep a `Reader`: it loads the model once.
     """
     return Reader.load(model, device=device, dtype=dtype).read(source, **options)
-
-
-def _groups(jobs: Iterable[_PageJob | Page], most_windows: int) -> Iterator[list[_PageJob | Page]]:
-    """Consecutive pages whose windows are worth reading together, and whose images fit into memory."""
-    group: list[_PageJob | Page] = []
-    windows = pixels = 0
-    for job in jobs:
-        group.append(job)
-        if isinstance(job, _PageJob):
-            windows += len(job.windows.windows)
-            pixels += job.page.width * job.page.height
-        if windows >= most_windows or len(group) >= GROUP_PAGES or pixels >= GROUP_PIXELS:
-            yield group
-            group, windows, pixels = [], 0, 0
-    if group:
-        yield group

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -16,7 +15,7 @@ from vary.bench.contestants.transformers import Transformers
 from vary.bench.names import INTEGERS, SHAPES
 from vary.bench.orders import model_config
 from vary.bench.phases import random_pixels
-from vary.bench.quantization import group_rows, grouping, is_grouped, pack_nibbles
+from vary.bench.quantization import group_rows, grouping, is_grouped
 from vary.bench.shapes import DecoderSize, decoder_only, encode_flops, encoder_only, shape_config
 from vary.bench.weights import (
     HEAD,
@@ -181,13 +180,6 @@ def test_a_group_of_zeros_stays_zero() -> None:
 def test_groups_that_do_not_fit_are_refused() -> None:
     with pytest.raises(VaryError, match="64 do not divide"):
         group_rows(torch.zeros(2, 96), 4, 64)
-
-
-def test_nibbles_come_back() -> None:
-    codes = torch.arange(-7, 8).repeat(2)[:16].to(torch.int8).view(2, 8)
-    packed = pack_nibbles(codes, 8)
-    low, high = (packed & 15).astype(np.int8) - 8, (packed >> 4).astype(np.int8) - 8
-    assert np.array_equal(np.stack([low, high], -1).reshape(2, 8), codes.numpy())
 
 
 def test_precisions_name_bits_and_groups() -> None:

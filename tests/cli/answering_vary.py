@@ -9,10 +9,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import vary.backends.pytorch
 from answering import Answers
 from vary.cli.main import main
 
 if __name__ == "__main__":
-    vary.backends.pytorch.generate = Answers(json.loads(os.environ["ANSWERS"]))
+    Answers(json.loads(os.environ["ANSWERS"])).use()
     sys.exit(main())

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 import types
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +26,7 @@ class FakeReader:
     loaded: ClassVar[list[tuple[Any, str]]] = []
     calls: ClassVar[list[tuple[str, dict[str, Any]]]] = []
     tasks = ("ocr", "detect", "chart")
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -59,6 +62,18 @@ class FakeReader:
             if progress is not None:
                 progress(number + 1, len(pages))
         return Document(str(source), tuple(pages), Provenance(name="fake"))
+
+    def read_many(
+        self, sources: Iterable[Path], *, progress: Any = None, **options: Any
+    ) -> Iterator[Document | InputError]:
+        for number, source in enumerate(sources):
+            if progress is not None:
+                progress(number, 0, None)
+            told = None if progress is None else functools.partial(progress, number)
+            try:
+                yield self.read(source, progress=told, **options)
+            except InputError as error:
+                yield error
 
     def _page(self, source: Path, number: int, status: PageStatus) -> Page:
         text = "" if status in (PageStatus.BLANK, PageStatus.FAILED) else f"文 of {source.name} {number}"

@@ -61,13 +61,12 @@ def read(
     page_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
     """The same in this process, which is faster."""
-    import vary.backends.pytorch
     from answering import Answers
 
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, answers: list[str]) -> tuple[int, str, str]:
-        monkeypatch.setattr(vary.backends.pytorch, "generate", Answers(answers))
+        Answers(answers).use(monkeypatch.setattr)
         code = main(["read", *arguments, "--model", str(page_model), "--device", "cpu"])
         captured = capsys.readouterr()
         return code, captured.out, captured.err

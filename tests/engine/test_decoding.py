@@ -188,6 +188,21 @@ def test_a_long_prompt_is_read_in_parts_beside_the_others(monkeypatch: pytest.Mo
     assert found[1].ids[: len(alone.ids)] == alone.ids
 
 
+@pytest.mark.parametrize("sampling", WAYS, ids=str)
+def test_long_prompts_are_read_in_parts_whatever_chooses(
+    sampling: Sampling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no prompt is read to its end in a step, so that nothing is chosen in it."""
+    alone = [answer(ScriptedDecoder(), ids, sampling, limit=6) for ids in (list(range(11)), [4] * 9)]
+    monkeypatch.setattr(decoding, "PREFILL", 4)
+    decoder = ScriptedDecoder()
+    prompts = [prompt_of(decoder, ids, 6) for ids in (list(range(11)), [4] * 9)]
+    found = dict(decode(decoder, prompts, [END], sampling))
+    assert decoder.reads[:3] == [[4, 4], [4, 4], [3, 1]]
+    for number, expected in enumerate(alone):
+        same(found[number], expected)
+
+
 @pytest.mark.parametrize("with_draft", [False, True])
 def test_a_guard_ends_its_own_row(with_draft: bool) -> None:
     decoder = ScriptedDecoder(seed=3)

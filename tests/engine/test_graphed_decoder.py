@@ -14,12 +14,13 @@ from torch import Tensor
 from plain_operations import PlainOperations
 from text_models import anew, model_of
 from vary.engine.cuda.batch import Operations
-from vary.engine.cuda.cache import PAGE
+from vary.engine.cuda.cache import PAGE, PagedCache
 from vary.engine.cuda.weights import DecoderWeights
 from vary.engine.decoders.graphed import GraphDecoder
 from vary.engine.decoders.interface import Entry
 from vary.engine.decoders.library import LibraryDecoder
 from vary.engine.decoding import Prompt, decode
+from vary.engine.sampling import Sampling
 from vary.errors import ContextError
 from vary.model.modeling import VaryForConditionalGeneration
 
@@ -152,8 +153,42 @@ def check_running_ahead(operations: Kernels, rows: int) -> None:
     assert len(again) == rows
 
 
+WAYS = [
+    Sampling(temperature=1.2, seed=3),
+    Sampling(temperature=0.9, top_k=9, top_p=0.8, repetition_penalty=1.3, seed=4),
+    Sampling(repetition_penalty=1.7),
+]
+
+
 @EITHER_SLOWLY
 def test_the_loop_runs_ahead_and_answers_as_before(operations: Kernels) -> None:
+    check_the_loop(operations, Sampling())
+
+
+@pytest.mark.parametrize("sampling", WAYS, ids=str)
+def test_the_loop_runs_ahead_where_more_than_scores_decide(
+    sampling: Sampling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = list[int]()
+    run = GraphDecoder.run
+
+    def noted(self: GraphDecoder, sequences: Any, ids: Any, steps: int, *rest: Any) -> Any:
+        assert rest[1] is not None
+        runs.append(steps)
+        return run(self, sequences, ids, steps, *rest)
+
+    monkeypatch.setattr(GraphDecoder, "run", noted)
+    check_the_loop(PlainOperations, sampling)
+    assert max(runs) > 4
+
+
+def test_ngrams_are_looked_for_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GraphDecoder, "run", lambda *_: pytest.fail("it ran ahead"))
+    check_the_loop(PlainOperations, Sampling(no_repeat_ngram_size=2, temperature=1.0, seed=1))
+
+
+def check_the_loop(operations: Kernels, sampling: Sampling) -> None:
+    """Rows come and go; with a suppressed id."""
     built = model()
     rng = random.Random(3)
     prompts = [[rng.randrange(300) for _ in range(length)] for length in (4, 12, 30)]
@@ -161,7 +196,7 @@ def test_the_loop_runs_ahead_and_answers_as_before(operations: Kernels) -> None:
 
     def answers(decoder: GraphDecoder | LibraryDecoder) -> dict[int, tuple[list[int], list[float]]]:
         made = (Prompt(decoder.embed(ids), limit, ids) for ids, limit in zip(prompts, limits, strict=True))
-        found = decode(decoder, made, eos_ids=[5], max_rows=2)
+        found = decode(decoder, made, [5], sampling, max_rows=2, suppressed=[17])
         return {number: (answer.ids, answer.logprobs) for number, answer in found}
 
     found, expected = answers(decoder_of(built, operations)), answers(LibraryDecoder(built))
@@ -187,6 +222,33 @@ def test_pages_are_given_back_and_the_cache_grows() -> None:
         decoder.close(sequence)
     assert len(cache._free_pages) == len(cache.keys[0]) - 1
     assert len(set(cache._free_pages)) == len(cache._free_pages)
+
+
+def test_growing_may_fail_between_two_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held stays, and there is room for others as far as there was, or when memory is back."""
+    built = model()
+    decoder = decoder_of(built, PlainOperations)
+    cache, ids = decoder._cache, [7, 8, 9]
+    kept, large = decoder.open(), decoder.open()
+    read(decoder, {kept: ids})
+    pages, calls = PagedCache._pages, list[int]()
+
+    def fails(self: PagedCache, count: int) -> Tensor:
+        calls.append(count)
+        if len(calls) in (2, 4):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return pages(self, count)
+
+    monkeypatch.setattr(PagedCache, "_pages", fails)
+    for _ in range(2):
+        with pytest.raises(torch.OutOfMemoryError):
+            cache.reserve(decoder._rows[large], 40 * PAGE)
+    cache.reserve(decoder._rows[large], 40 * PAGE)
+    assert {len(table) for table in (*cache.keys, *cache.values)} == {64}
+    taken = [page for pages in cache._taken.values() for page in pages]
+    assert len(set(taken)) == len(taken) == 41
+    [scores] = read(decoder, {kept: [4]})
+    torch.testing.assert_close(scores[-1], anew(built, [*ids, 4])[-1], atol=2e-4, rtol=2e-4)
 
 
 def test_the_model_goes_on_with_the_joined_weights() -> None:

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from vary.engine.decoding import DraftUse
 from vary.engine.lines import LineReading
 from vary.engine.sampling import Sampling
 from vary.inputs.tasks import ResolvedTask
 from vary.inputs.windows import Window
 
-__all__ = ["Backend", "Request", "Traits"]
+__all__ = ["Backend", "PageReader", "Request", "Traits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +45,37 @@ class Request:
     @property
     def plain(self) -> bool:
         """Whether the likeliest ids are wanted, by the checkpoint's own layout, and nothing else."""
-        sampling = self.sampling
-        return (
-            self.layout is None
-            and not sampling.temperature
-            and sampling.num_beams == 1
-            and sampling.repetition_penalty == 1
-            and not sampling.no_repeat_ngram_size
-        )
+        return self.layout is None and self.sampling.greedy
+
+
+class PageReader(Protocol):
+    """Pages on their way through a model: they join while others are read, and leave as they end."""
+
+    @property
+    def wanted(self) -> int:
+        """How many more pages are worth adding now."""
+
+    def add(self, window: Window, draft: str) -> int:
+        """Lets a page wait for its turn, with a draft of its text or ""; its number, counted from 0."""
+
+    def step(self) -> list[tuple[int, LineReading]]:
+        """Reads on; the pages that ended, with their numbers.
+
+        Raises:
+            ContextError: for a prompt that leaves no room for an answer.
+            DeviceError: where memory does not suffice for a single page.
+        """
+
+    def close(self) -> None:
+        """Gives up what is on its way."""
 
 
 class Backend(Protocol):
     """Reads windows with one checkpoint on one device."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about how the checkpoint runs here."""
 
     @property
     def traits(self) -> Traits:
@@ -75,14 +93,13 @@ class Backend(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """Ids to text, special tokens left out."""
 
-    def read(
-        self, windows: Sequence[Window], request: Request, drafts: Sequence[str], use: list[DraftUse]
-    ) -> list[LineReading]:
-        """Reads windows at once, each with a draft or "".
-
-        What drafts were worth is added to `use`.
+    def read_lines(self, windows: Sequence[Window], request: Request) -> list[LineReading]:
+        """Reads windows of text lines at once.
 
         Raises:
             ContextError: for a prompt that leaves no room for an answer.
             DeviceError: where memory does not suffice for a single window.
         """
+
+    def page_reader(self, request: Request, batch_size: int) -> PageReader:
+        """Reads whole pages, at most `batch_size` at a time."""

@@ -8,9 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from vary.backends import Request, Traits
+from vary.backends import PageReader, Request, Traits
 from vary.backends.answers import RememberedTexts, expected_characters, line_limit, room_for_answer
-from vary.engine.decoding import DraftUse
 from vary.engine.light import LightModel
 from vary.engine.lines import LineReading
 from vary.engine.streaming import text_guard
@@ -36,6 +35,8 @@ def may_have_an_accelerator() -> bool:
 
 class LightBackend:
     """Reads lines with a model of NumPy and native kernels, plainly (see `Request.plain`)."""
+
+    notes = ()
 
     def __init__(self, model: LightModel, folder: Path, name: str) -> None:
         self.model, self.folder, self.name = model, folder, name
@@ -78,9 +79,10 @@ class LightBackend:
     def decode(self, ids: Sequence[int]) -> str:
         return self._texts(ids)
 
-    def read(
-        self, windows: Sequence[Window], request: Request, drafts: Sequence[str], use: list[DraftUse]
-    ) -> list[LineReading]:
+    def page_reader(self, request: Request, batch_size: int) -> PageReader:
+        raise NativeError("whole pages are read by PyTorch")
+
+    def read_lines(self, windows: Sequence[Window], request: Request) -> list[LineReading]:
         images = [window.image for window in windows]
         widths = [image.shape[1] for image in images]
         room = room_for_answer(self.name, self.model.context, self.model.prompt_length(max(widths)))

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
 import torch
+from transformers import BatchFeature
 
-from vary.backends import Request, Traits
+from vary.backends import PageReader, Request, Traits
 from vary.backends.answers import RememberedTexts, expected_characters, line_limit, room_for_answer
+from vary.backends.pages import in_halves, page_reader
 from vary.engine.decoders.interface import Decoder
-from vary.engine.decoding import DraftUse
+from vary.engine.decoding import RowGuard
 from vary.engine.devices import resolve_device
-from vary.engine.drafts import TextDraft
 from vary.engine.fast_parts import use_fast_parts
-from vary.engine.generation import context_length, generate
-from vary.engine.guards import LoopFinding
+from vary.engine.generation import context_length
+from vary.engine.grouped_linear import grouped_linears
 from vary.engine.lines import LineReading, read_lines
+from vary.engine.offload import is_offloaded, offload_weights
 from vary.engine.streaming import text_guard
 from vary.errors import DeviceError
 from vary.inputs.windows import Window
+from vary.memory import check_memory
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
 from vary.model.tokenization import encode_text
-from vary.quantized import check_memory, load_quantized
+from vary.weight_only import AtPrecision, load_at_precision
 from vary.weights.loading import as_dtype, load_checkpoint, resolve_checkpoint
 
 __all__ = ["PyTorchBackend"]
@@ -42,6 +44,10 @@ class PyTorchBackend:
         name: of the checkpoint, for messages.
         device: where it computes.
         decoder: what reads the tokens instead of the library's modules.
+        offload: whether the weights stay in main memory; see `vary.engine.offload`.
+
+    Attributes:
+        notes: what a user should know about how this checkpoint runs here.
     """
 
     def __init__(
@@ -51,13 +57,22 @@ class PyTorchBackend:
         name: str,
         device: torch.device,
         decoder: Decoder | None = None,
+        *,
+        offload: bool = False,
     ) -> None:
-        self.model = model.eval().to(device)
+        self.model = model.eval()
+        if offload:
+            offload_weights(model, device)
+        else:
+            model.to(device)
         self.processor = processor
         self.name = name
         self.device = device
         self.decoder = decoder
         self.vision = "PyTorch"
+        self.notes: tuple[str, ...] = ()
+        self._plain_decoder = "PyTorch"
+        self._where = " with offloaded weights" if offload else ""
         self._texts = RememberedTexts(self._text_of)
 
     @classmethod
@@ -70,18 +85,22 @@ class PyTorchBackend:
         dtype: torch.dtype | str | None = None,
         tokenizer: str | PathLike[str] | None = None,
         quantize: str | None = None,
+        offload: bool = False,
     ) -> PyTorchBackend:
         """Loads a checkpoint; arguments and errors as in `vary.reader.Reader.load`."""
         place = resolve_device(device)
         folder = resolve_checkpoint(checkpoint)
         name = name or folder.name
         kind = as_dtype(dtype) or (torch.float32 if place.type == "cpu" else None)
-        check_memory(folder, name, place, kind, quantize)
+        check_memory(folder, name, place, kind, quantize, offload=offload)
         if quantize is None:
-            model, processor = load_checkpoint(folder, dtype=kind, tokenizer=tokenizer)
-            return cls(model, processor, name, place).with_fast_parts()
-        parts = load_quantized(folder, quantize=quantize, dtype=kind or torch.float32, tokenizer=tokenizer)
-        return cls(parts[0], parts[1], name, place, parts[2]).with_fast_parts()
+            found = AtPrecision(*load_checkpoint(folder, dtype=kind, tokenizer=tokenizer))
+        else:
+            found = load_at_precision(folder, place, quantize=quantize, dtype=kind, tokenizer=tokenizer)
+        backend = cls(found.model, found.processor, name, place, found.decoder, offload=offload)
+        backend.notes = found.notes
+        backend._plain_decoder = found.name
+        return backend.with_fast_parts()
 
     def with_fast_parts(self) -> PyTorchBackend:
         """Takes the fastest implementations that run on its device, see `vary.engine.fast_parts`."""
@@ -98,15 +117,16 @@ class PyTorchBackend:
             version=config.checkpoint_version,
             confidence=config.confidence,
             line_size=config.line_size,
-            weights=sum(weight.numel() for weight in self.model.parameters()),
+            weights=sum(weight.numel() for weight in self.model.parameters())
+            + sum(layer.in_features * layer.out_features for layer in grouped_linears(self.model)),
         )
 
     def parts(self) -> dict[str, str]:
         return {
             "device": str(self.device),
             "dtype": str(self.model.dtype).removeprefix("torch."),
-            "vision": self.vision,
-            "decoder": "PyTorch" if self.decoder is None else self.decoder.name,
+            "vision": f"{self.vision}{self._where}",
+            "decoder": f"{self._plain_decoder if self.decoder is None else self.decoder.name}{self._where}",
         }
 
     def check_layout(self, name: str | None) -> str | None:
@@ -122,63 +142,45 @@ class PyTorchBackend:
         tokenizer: Any = self.processor.tokenizer
         return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
-    def read(
-        self,
-        windows: Sequence[Window],
-        request: Request,
-        drafts: Sequence[str],
-        use: list[DraftUse],
-    ) -> list[LineReading]:
-        """As `Backend.read`: where an accelerator's memory does not suffice half of the windows at a time."""
-        try:
-            return self._read(windows, request, drafts, use)
-        except torch.OutOfMemoryError as error:
-            if len(windows) == 1:
-                raise DeviceError(
-                    f"{self.device} has not enough memory for a single window of {self.name} "
-                    f"({str(error).splitlines()[0]}); free some, or load it with --dtype bfloat16"
-                ) from error
-        half = len(windows) // 2  # read outside of the handler, which keeps what did not fit
-        return [
-            reading
-            for part in (slice(half), slice(half, None))
-            for reading in self.read(windows[part], request, drafts[part], use)
-        ]
+    def read_lines(self, windows: Sequence[Window], request: Request) -> list[LineReading]:
+        """As `Backend.read_lines`: where an accelerator's memory does not suffice, by halves."""
+        return in_halves(lambda part: self._read_lines(part, request), windows, self.too_small)
 
-    def _read(
-        self, windows: Sequence[Window], request: Request, drafts: Sequence[str], use: list[DraftUse]
-    ) -> list[LineReading]:
-        lines = self.model.config.window == "lines"
+    def _read_lines(self, windows: Sequence[Window], request: Request) -> list[LineReading]:
         images = [window.image for window in windows]
-        query = "" if lines else request.task.prompt
-        inputs = self.processor.build_inputs(images, query, layout=request.layout).to(self.device)
-        room = room_for_answer(self.name, context_length(self.model), inputs["input_ids"].shape[1])
         widths = [image.shape[1] for image in images]
-        most = [line_limit(width) if lines else PAGE_TOKENS for width in widths]
-        limits = [min(room, request.max_new_tokens or limit) for limit in most]
-        guards: list[Callable[[Sequence[int]], LoopFinding | None]] = [
-            text_guard(self.decode, expected_characters(width) if lines else None) for width in widths
-        ]
-        if lines:
-            return read_lines(
-                self.model, inputs, limits, sampling=request.sampling, guards=guards, decoder=self.decoder
-            )
-        answers = generate(
+        inputs = self.processor.build_inputs(images, layout=request.layout).to(self.device)
+        room = room_for_answer(self.name, context_length(self.model), inputs["input_ids"].shape[1])
+        return read_lines(
             self.model,
             inputs,
-            limits,
+            [min(room, request.max_new_tokens or line_limit(width)) for width in widths],
             sampling=request.sampling,
-            guards=guards,
-            answer_header=self.processor.answer_header(request.layout),
+            guards=[text_guard(self.decode, expected_characters(width)) for width in widths],
             decoder=self.decoder,
-            drafts=[TextDraft(text, self.encode, self.decode) if text else None for text in drafts],
         )
-        use += [
-            answer.draft
-            for answer, text in zip(answers, drafts, strict=True)
-            if text and answer.draft is not None
-        ]
-        return [
-            LineReading(answer, [math.exp(min(0.0, p)) for p in answer.logprobs], None, 0)
-            for answer in answers
-        ]
+
+    def page_reader(self, request: Request, batch_size: int) -> PageReader:
+        """As `Backend.page_reader`."""
+        return page_reader(self, request, batch_size)
+
+    def page_inputs(
+        self, windows: Sequence[Window], request: Request
+    ) -> tuple[BatchFeature, list[int], list[RowGuard]]:
+        """The prompts of some pages, on the device, with the limits and guards of their answers."""
+        images = [window.image for window in windows]
+        inputs = self.processor.build_inputs(images, request.task.prompt, layout=request.layout)
+        room = room_for_answer(self.name, context_length(self.model), inputs["input_ids"].shape[1])
+        limit = min(room, request.max_new_tokens or PAGE_TOKENS)
+        guards = [text_guard(self.decode) for _ in windows]
+        return inputs.to(self.device), [limit] * len(windows), guards
+
+    def too_small(self, error: torch.OutOfMemoryError) -> DeviceError:
+        """What is said where memory does not suffice for a single window."""
+        smaller = "--dtype bfloat16 or --quantize int4" + (
+            "" if is_offloaded(self.model) else ", or --offload"
+        )
+        return DeviceError(
+            f"{self.device} has not enough memory for a single window of {self.name} "
+            f"({str(error).splitlines()[0]}); free some, or load it with {smaller}"
+        )

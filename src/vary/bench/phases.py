@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vary.bench.contestants.protocol import Decoding, Encoding
 from vary.bench.limits import synchronise
+from vary.engine.continuous import ENCODED
 from vary.errors import VaryError
 from vary.model.configuration import VaryConfig
 
@@ -20,8 +21,8 @@ TABLE, SPREAD = 512, 0.02
 """Rows of embeddings that chosen tokens are looked up in, and their spread."""
 MARGIN = 64
 """Tokens by which a sequence may grow, at least, while steps are timed."""
-ENCODED, SETTLING = 8, 2
-"""Images of several pages that are encoded at once; times that they are before an accelerator is timed."""
+SETTLING = 2
+"""Times that images are encoded before an accelerator is timed."""
 
 
 def random_pixels(config: VaryConfig, images: int, seed: int, device: torch.device) -> dict[str, Tensor]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from vary.engine.grouping import Grouped
 from vary.errors import VaryError
 
-__all__ = ["Grouped", "group_rows", "grouping", "is_grouped", "pack_nibbles"]
+__all__ = ["group_rows", "grouping", "is_grouped"]
 
 DEFAULT_GROUP = 128
 """Of peers where a precision names none: their fastest."""
@@ -32,28 +29,8 @@ def grouping(precision: str) -> tuple[int, int]:
     return int(found[1]), int(found[2] or DEFAULT_GROUP)
 
 
-@dataclass(frozen=True, slots=True)
-class Grouped:
-    """Rows of a matrix (N, K) in groups of `group` along K, symmetric around 0.
-
-    Attributes:
-        codes: (N, K / group, group), whole numbers from -2^(bits-1) + 1 to 2^(bits-1) - 1.
-        scales: (N, K / group) in float32; a weight is its code times its group's scale.
-        bits: 4 or 8.
-    """
-
-    codes: Tensor
-    scales: Tensor
-    bits: int
-
-    @property
-    def restored(self) -> Tensor:
-        """The matrix (N, K) that these stand for, in float32."""
-        return (self.codes.float() * self.scales[..., None]).flatten(1)
-
-
 def group_rows(rows: Tensor, bits: int, group: int) -> Grouped:
-    """Rounds rows (N, K): each group's largest weight becomes the largest code.
+    """Rounds rows (N, K) symmetrically around 0: each group's largest weight becomes the largest code.
 
     Scales are rounded to float16, which is how peers keep them.
 
@@ -69,10 +46,3 @@ def group_rows(rows: Tensor, bits: int, group: int) -> Grouped:
     scales = (grouped.abs().amax(-1) / largest).half().float().clamp(min=2.0**-24)
     codes = (grouped * scales.reciprocal()[..., None]).round_().clamp_(-largest, largest).to(torch.int8)
     return Grouped(codes, scales, bits)
-
-
-def pack_nibbles(codes: Tensor, offset: int) -> NDArray[np.uint8]:
-    """Codes (..., 2n) of 4 bits, `offset` added, two in a byte, the first one in its low half: (..., n)."""
-    shifted: NDArray[Any] = ((codes + offset) & 0xF).to(torch.uint8).numpy()
-    packed: NDArray[np.uint8] = shifted[..., 0::2] | (shifted[..., 1::2] << 4)
-    return packed

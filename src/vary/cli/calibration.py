@@ -91,9 +91,8 @@ def _judged(
     """Every line with text, what the report says of the checkpoint, and the pages that could not be read."""
     from vary.errors import InputError
     from vary.evaluation.calibration import exact_lines
-    from vary.reader import Reader
 
-    reader = Reader.load(**console.model_options(args))
+    reader = console.load_reader(args)
     judged: list[dict[str, Any]] = []
     origin: dict[str, Any] = {}
     failed = []

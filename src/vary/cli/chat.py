@@ -79,9 +79,8 @@ def run(args: argparse.Namespace) -> int:
     console.quiet_libraries()
     from vary.conversation import Conversation
     from vary.engine.sampling import Sampling
-    from vary.reader import Reader
 
-    reader = Reader.load(**console.model_options(args))
+    reader = console.load_reader(args)
     conversation = Conversation(
         reader,
         page,

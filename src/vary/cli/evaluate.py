@@ -94,11 +94,10 @@ def _read(suite: list[SuitePage], args: argparse.Namespace) -> tuple[dict[str, P
     """What the checkpoint reads of the suite, and what the report says of the checkpoint."""
     console.quiet_libraries()
     from vary.evaluation.runner import Prediction, read_suite
-    from vary.reader import Reader
 
     if args.save_predictions is not None:
         _check_free(args.save_predictions, [page.stem for page in suite])
-    reader = Reader.load(**console.model_options(args))
+    reader = console.load_reader(args)
     origin: dict[str, Any] = {}
 
     def read(image: Path) -> Prediction:

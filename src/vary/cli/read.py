@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ examples:
   vary read page.png --overlay boxes.png
   vary read photo.jpg --model vary-toy --task detect --overlay found.png
   vary read report.pdf --model vary-toy --draft pdf --verbose
+  vary read page.png --model vary-toy --device cuda --dtype bfloat16 --offload
   vary read chart.png --model vary-toy --task chart --format csv
 """
 
@@ -88,7 +90,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--batch-size",
         type=console.positive_int,
         metavar="N",
-        help="windows that are read at once (default: 32 lines; a page, on a GPU 8)",
+        help="windows that are read at a time (default: 32 lines; a page, on a GPU 8); as a page ends, the "
+        "next one joins, also of another file",
     )
     add("--max-new-tokens", type=console.positive_int, metavar="N", help="longest answer per window")
     console.add_sampling_options(parser)
@@ -180,22 +183,32 @@ def _check_csv(task: str | None) -> None:
 def _read_each(
     args: argparse.Namespace, sources: list[Path], options: dict[str, Any], format_name: str
 ) -> Iterator[tuple[Path, Document | None]]:
-    """Each source with its document, or with None where the file as a whole cannot be read, which is said."""
-    console.quiet_libraries()
-    from vary.reader import Reader
+    """Each source with its document, or with None where the file as a whole cannot be read, which is said.
 
-    reader = Reader.load(**console.model_options(args))
+    They are read in one go: pages of the next file may join a batch before this one has ended.
+    """
+    reader = console.load_reader(args)
     if format_name == "csv" and args.task is None:
         _check_csv("prompt" if args.prompt and args.prompt.strip() else reader.tasks[0])
-    for number, source in enumerate(sources, start=1):
-        label = f"{source.name} ({number}/{len(sources)})" if len(sources) > 1 else source.name
-        document: Document | None = None
-        try:
-            with console.progress_bar(label, "page") as progress:
-                document = reader.read(source, progress=progress, **options)
-        except InputError as error:
-            _complain_of(source, str(error))
-        yield source, document
+    with ExitStack() as bars:
+        shown: console.Progress | None = None
+
+        def progress(number: int, done: int, total: int | None) -> None:
+            nonlocal shown
+            if done == 0:
+                bars.close()
+                name = sources[number].name
+                label = f"{name} ({number + 1}/{len(sources)})" if len(sources) > 1 else name
+                shown = bars.enter_context(console.progress_bar(label, "page"))
+            if shown is not None:
+                shown(done, total)
+
+        told = progress if sys.stderr.isatty() else None  # pages are counted for a bar alone
+        for source, found in zip(sources, reader.read_many(sources, progress=told, **options), strict=True):
+            bars.close()
+            if isinstance(found, InputError):
+                _complain_of(source, str(found))
+            yield source, None if isinstance(found, InputError) else found
 
 
 def _complain_of(source: Path, message: str, page: Page | None = None) -> None:

@@ -46,9 +46,9 @@ class Row:
     draft: DraftUse | None = None
 
 
-def finished(answer: Decoded, eos_ids: frozenset[int]) -> Generation:
+def finished(answer: Decoded, eos_ids: frozenset[int], header: Sequence[int] = ()) -> Generation:
     """What counts of an answer of the loop."""
-    return cut_row(Row(answer.ids, answer.logprobs, answer.finding, answer.use), eos_ids, ())
+    return cut_row(Row(answer.ids, answer.logprobs, answer.finding, answer.use), eos_ids, header)
 
 
 def cut_row(row: Row, eos_ids: frozenset[int], header: Sequence[int]) -> Generation:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vary.engine.choosing import Chooser
 from vary.engine.sampling import Sampling
 from vary.errors import NativeError
+
+if TYPE_CHECKING:  # it loads PyTorch
+    from vary.engine.drawing import Chooser
 
 __all__ = ["Array", "Arrays", "NumpyArrays", "Scores", "arrays_of"]
 
@@ -22,13 +24,13 @@ Array = Any
 class Arrays(Protocol):
     """What is done with the arrays of one library.
 
-    Nothing but `likeliest` and `numbers` waits for an accelerator.
+    Nothing but `likeliest`, `numbers` and the choice of a `chooser` waits for an accelerator.
     """
 
     def reading(self) -> AbstractContextManager[Any]:
         """What is computed within needs no gradients."""
 
-    def chooser(self, sampling: Sampling, prompt: Sequence[int], embeddings: Array) -> Chooser:
+    def chooser(self, sampling: Sampling, vocabulary: int, embeddings: Array) -> Chooser:
         """Chooses tokens where more than the scores decide; the scores lie where the embeddings do."""
 
     def join(self, first: Array, second: Array) -> Array:
@@ -66,7 +68,7 @@ class NumpyArrays:
     def reading(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
-    def chooser(self, sampling: Sampling, prompt: Sequence[int], embeddings: Array) -> Chooser:
+    def chooser(self, sampling: Sampling, vocabulary: int, embeddings: Array) -> Chooser:
         raise NativeError("tokens are drawn and repetitions punished by PyTorch; leave the light model out")
 
     def join(self, first: Array, second: Array) -> Array:

@@ -7,111 +7,47 @@ draft changes how many steps there are, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from vary.engine.arrays import Array, Arrays, arrays_of
-from vary.engine.choosing import Chooser, agreeing
+from vary.engine.choosing import agreeing
 from vary.engine.decoders.interface import Decoder, Entry, RunsAhead
 from vary.engine.drafts import TOKEN_COST, ChunkLength, Draft
 from vary.engine.guards import LoopFinding
+from vary.engine.prompts import Decoded, DraftUse, OnIds, Prompt, RowGuard
 from vary.engine.sampling import Sampling
 
-__all__ = ["Decoded", "DecodingLoop", "DraftUse", "Prompt", "decode"]
+if TYPE_CHECKING:  # it loads PyTorch
+    from vary.engine.drawing import Chooser, Past
+
+__all__ = ["Decoded", "DecodingLoop", "DraftUse", "OnIds", "Prompt", "RowGuard", "decode"]
 
 PREFILL = 512
 """Tokens of a prompt that are read in one step, so that a long prompt does not hold up the other answers."""
 
-RowGuard = Callable[[Sequence[int]], LoopFinding | None]
-OnIds = Callable[[Sequence[int]], None]
-
-
-@dataclass(slots=True)
-class Prompt:
-    """What is to be answered.
-
-    Attributes:
-        embeddings: of what the sequence does not hold yet, (T, hidden_size), T at least 1.
-        limit: the most tokens that the answer may have, the end of text included.
-        ids: the whole prompt, where penalties count what stands in it.
-        guard: is fed every new id but the end of text, and ends the answer where it speaks.
-        on_ids: hears the ids as they are chosen, the end of text included.
-        draft: a guess of the answer.
-        check: a guess whose log-probabilities are wanted in any case, its end of text included.  It is read
-            whole, with the prompt, and stands for the draft's first chunk.
-        sequence: one of the decoder's that holds the prompt's beginning; it is left open.  Otherwise one is
-            opened, and closed at the end.
-    """
-
-    embeddings: Array
-    limit: int
-    ids: Sequence[int] = ()
-    guard: RowGuard | None = None
-    on_ids: OnIds | None = None
-    draft: Draft | None = None
-    check: Sequence[int] | None = None
-    sequence: int | None = None
-
-
-@dataclass(slots=True)
-class DraftUse:
-    """What a draft was worth.
-
-    Attributes:
-        tokens: of the answer, the end of text included.
-        steps: in which they came.
-        proposed, accepted: tokens of the draft that were read, and that were kept.
-    """
-
-    tokens: int = 0
-    steps: int = 0
-    proposed: int = 0
-    accepted: int = 0
-
-    @property
-    def per_step(self) -> float:
-        """Tokens of a step; 1 without a draft."""
-        return self.tokens / self.steps if self.steps else 0.0
-
-    def __add__(self, other: DraftUse) -> DraftUse:
-        return DraftUse(
-            self.tokens + other.tokens,
-            self.steps + other.steps,
-            self.proposed + other.proposed,
-            self.accepted + other.accepted,
-        )
-
-
-@dataclass(slots=True)
-class Decoded:
-    """An answer.
-
-    Attributes:
-        ids: its tokens, the end of text included where it was reached.
-        logprobs: the model's own log-probability of each.
-        finding: what the guard saw.
-        use: what the draft was worth.
-        checked: the log-probabilities of what was to be checked.
-    """
-
-    ids: list[int]
-    logprobs: list[float]
-    finding: LoopFinding | None
-    use: DraftUse
-    checked: list[float] | None = None
-
 
 @dataclass(slots=True)
 class _Row:
-    """An answer on its way.  `proposed` are the draft's ids that are read in this step."""
+    """An answer on its way.
+
+    Attributes:
+        held: tokens of the sequence with the whole prompt, and nothing of the answer.
+        unread: embeddings (T, hidden_size) that come before the next token is chosen, or before the last one.
+        past: where more than scores decide what follows.
+        proposed: the draft's ids that are read in this step.
+    """
 
     number: int
     prompt: Prompt
     sequence: int
     chunk: ChunkLength
-    chooser: Chooser | None
+    past: Past | None
     held: int
-    begun: int = 0
+    unread: Array
     proposed: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     chances: list[Array] = field(default_factory=list)
@@ -146,27 +82,29 @@ class DecodingLoop:
         self._suppressed = list(suppressed)
         self._cost = draft_cost
         self._arrays: Arrays | None = None
+        self._chooser: Chooser | None = None
         self._rows: list[_Row] = []
+        self._aside: deque[_Row] = deque()
+        self._most = sys.maxsize
         self._added = 0
 
     def __len__(self) -> int:
         """How many answers are on their way."""
-        return len(self._rows)
+        return len(self._rows) + len(self._aside)
 
     def add(self, prompt: Prompt) -> int:
         """Begins an answer; its number, counted from 0."""
         decoder = self._decoder
         sequence = decoder.open() if prompt.sequence is None else prompt.sequence
-        likeliest = (
-            not self._sampling.temperature
-            and self._sampling.repetition_penalty == 1
-            and not self._sampling.no_repeat_ngram_size
-        )
-        self._arrays = arrays = self._arrays or arrays_of(prompt.embeddings)
-        chooser = None if likeliest else arrays.chooser(self._sampling, prompt.ids, prompt.embeddings)
+        if self._arrays is None:
+            self._arrays = arrays_of(prompt.embeddings)
+            if not self._sampling.likeliest:
+                vocabulary = decoder.vocabulary_size
+                self._chooser = self._arrays.chooser(self._sampling, vocabulary, prompt.embeddings)
+        past = None if self._chooser is None else self._chooser.begin(prompt.ids)
         held = decoder.length(sequence) + len(prompt.embeddings)
         chunk = ChunkLength(self._cost)
-        self._rows.append(_Row(self._added, prompt, sequence, chunk, chooser, held))
+        self._rows.append(_Row(self._added, prompt, sequence, chunk, past, held, prompt.embeddings))
         self._added += 1
         return self._added - 1
 
@@ -176,15 +114,50 @@ class DecodingLoop:
             if row.prompt.sequence is None:
                 self._decoder.close(row.sequence)
         self._rows = []
+        self._aside.clear()
+
+    def fall_back(self, rows: int) -> None:
+        """Goes on with fewer answers at a time, where memory did not suffice for a step; nothing is lost.
+
+        All sequences are closed, so that whatever the step has left of itself is gone.  They are opened again
+        in their order, at most `rows` at a time, and read their prompts and what was chosen so far anew.
+        """
+        assert all(row.prompt.sequence is None for row in self._rows), "a sequence of the caller's stays"
+        for row in self._rows:
+            self._decoder.close(row.sequence)
+        self._aside.extendleft(reversed(self._rows))
+        self._rows, self._most = [], rows
+
+    def _bring_back(self, arrays: Arrays) -> None:
+        """Opens sequences again for what `fall_back` has put aside."""
+        while self._aside and len(self._rows) < self._most:
+            row = self._aside[0]
+            row.unread = row.prompt.embeddings
+            if len(row.ids) > 1:
+                row.unread = arrays.join(row.unread, self._decoder.embed(row.ids[:-1]))
+            row.sequence = self._decoder.open()
+            self._rows.append(self._aside.popleft())
 
     def step(self) -> list[tuple[int, Decoded]]:
         """Reads a part of a prompt or some tokens of every answer; those that ended, with their numbers."""
-        if self._arrays is None:
+        if self._arrays is None or not len(self):
             return []
         with self._arrays.reading():
             return self._step(self._arrays)
 
     def _step(self, arrays: Arrays) -> list[tuple[int, Decoded]]:
+        self._bring_back(arrays)
+        if not any(self._has_ended(row) for row in self._rows):  # one whose numbers did not fit into memory
+            self._read_on(arrays)
+        ended = [row for row in self._rows if self._has_ended(row)]
+        answers = [(row.number, self._answer(arrays, row)) for row in ended]
+        for row in ended:
+            if row.prompt.sequence is None:
+                self._decoder.close(row.sequence)
+        self._rows = [row for row in self._rows if not self._has_ended(row)]
+        return answers
+
+    def _read_on(self, arrays: Arrays) -> None:
         if isinstance(self._decoder, RunsAhead) and (steps := self._steps_ahead(self._decoder.ahead)) > 1:
             self._run_ahead(self._decoder, steps)
         else:
@@ -192,15 +165,16 @@ class DecodingLoop:
             scores = self._decoder.read(entries)
             if self._suppressed:
                 arrays.suppress(scores, self._suppressed)
-            self._take(arrays, scores, [entry.scored for entry in entries])
-        ended = [row for row in self._rows if self._has_ended(row)]
-        self._rows = [row for row in self._rows if not self._has_ended(row)]
-        return [(row.number, self._finish(arrays, row)) for row in ended]
+            if counts := [entry.scored for entry in entries if entry.scored]:
+                rows = [row for row, entry in zip(self._rows, entries, strict=True) if entry.scored]
+                self._take(arrays, scores, rows, counts)
 
     def _steps_ahead(self, most: int) -> int:
-        """How many steps the decoder may take by itself: none where more than scores decide what follows."""
+        """How many steps the decoder may take by itself: none where the host has to look at each."""
+        if self._chooser is not None and not self._chooser.ahead:
+            return 0
         for row in self._rows:
-            if not row.ids or row.chooser is not None or row.prompt.draft is not None:
+            if not row.ids or len(row.unread) or row.prompt.draft is not None:
                 return 0
             most = min(most, row.prompt.limit - len(row.ids))
             if self._decoder.context is not None:
@@ -209,9 +183,11 @@ class DecodingLoop:
 
     def _run_ahead(self, decoder: RunsAhead, steps: int) -> None:
         """Lets the decoder choose several tokens of each answer; those behind an end were in vain."""
-        rows = self._rows
+        rows, draws = self._rows, None
+        if self._chooser is not None:
+            draws = self._chooser.draws([row.past for row in rows if row.past is not None], steps)
         chosen, chances = decoder.run(
-            [row.sequence for row in rows], [row.ids[-1] for row in rows], steps, self._suppressed
+            [row.sequence for row in rows], [row.ids[-1] for row in rows], steps, self._suppressed, draws
         )
         for row, tokens, values in zip(rows, chosen, chances, strict=True):
             row.proposed = []
@@ -224,27 +200,23 @@ class DecodingLoop:
         wanted: list[int] = []
         for row in self._rows:
             row.proposed = []
-            if not row.ids and len(row.prompt.embeddings) - row.begun > PREFILL:
-                continue
-            row.proposed = self._proposal(row)
-            wanted += [*row.ids[-1:], *row.proposed]
+            if len(row.unread) <= PREFILL:
+                row.proposed = self._proposal(row)
+                wanted += [*row.ids[-1:], *row.proposed]
         embeddings = self._decoder.embed(wanted) if wanted else None
         entries, place = [], 0
         for row in self._rows:
-            count = len(row.ids[-1:]) + len(row.proposed)
-            tokens = None if embeddings is None or count == 0 else embeddings[place : place + count]
-            place += count
-            if row.ids:
-                assert tokens is not None
-                entries.append(Entry(row.sequence, tokens, count))
+            new, row.unread = row.unread[:PREFILL], row.unread[PREFILL:]
+            if len(row.unread):
+                entries.append(Entry(row.sequence, new, 0))
                 continue
-            rest = row.prompt.embeddings[row.begun :]
-            row.begun += min(len(rest), PREFILL)
-            if len(rest) > PREFILL:
-                entries.append(Entry(row.sequence, rest[:PREFILL], 0))
-            else:
-                both = rest if tokens is None else arrays.join(rest, tokens)
-                entries.append(Entry(row.sequence, both, count + 1))
+            count = len(row.ids[-1:]) + len(row.proposed)
+            if count:
+                assert embeddings is not None
+                tokens = embeddings[place : place + count]
+                new = arrays.join(new, tokens) if len(new) else tokens
+                place += count
+            entries.append(Entry(row.sequence, new, count if row.ids else count + 1))
         return entries
 
     def _proposal(self, row: _Row) -> list[int]:
@@ -258,41 +230,35 @@ class DecodingLoop:
             room = min(room, self._decoder.context - row.held - len(row.ids))
         return row.prompt.draft.propose(max(0, min(room, row.chunk.best())))
 
-    def _take(self, arrays: Arrays, scores: Array, counts: Sequence[int]) -> None:
-        """Chooses each row's next tokens by its scores and appends them."""
-        best = arrays.likeliest(scores) if any(row.chooser is None for row in self._rows) else []
+    def _take(self, arrays: Arrays, scores: Array, rows: Sequence[_Row], counts: Sequence[int]) -> None:
+        """Chooses the next tokens of rows, each by so many of the scores, and appends them."""
+        if self._chooser is None:
+            best = arrays.likeliest(scores)
+        else:
+            best = self._chooser.choose(
+                scores, [(row.past, row.proposed) for row in rows if row.past is not None]
+            )
         places: list[int] = []
         tokens: list[int] = []
-        spans: list[tuple[_Row, int, int]] = []
+        spans: list[tuple[_Row, int, list[int], int]] = []
         first = 0
-        for row, count in zip(self._rows, counts, strict=True):
-            if count == 0:
-                continue
-            if row.chooser is not None:
-                chosen = row.chooser.choose(scores[first : first + count], row.ids, row.proposed)
-                same = len(chosen) - 1
-            else:
-                chosen = best[first : first + count]
-                same = agreeing(chosen, row.proposed)
-            checked = 0
-            if not row.ids and row.prompt.check is not None:
-                checked = len(row.prompt.check)
-                places += range(first, first + checked)
-                tokens += row.prompt.check
-            new = self._append(row, chosen[: same + 1], same)
-            spans.append((row, checked, len(new)))
-            places += range(first, first + len(new))
-            tokens += new
+        for row, count in zip(rows, counts, strict=True):
+            chosen = best[first : first + count]
+            same = agreeing(chosen, row.proposed)
+            checked: Sequence[int] = () if row.ids else row.prompt.check or ()
+            places += [*range(first, first + len(checked)), *range(first, first + same + 1)]
+            tokens += [*checked, *chosen[: same + 1]]
+            spans.append((row, len(checked), chosen[: same + 1], same))
             first += count
-        if not places:
-            return
+        # Before anything is appended: where memory does not suffice for it, nothing was done.
         values = arrays.logprobs(scores, places, tokens)
         place = 0
-        for row, checked, count in spans:
-            if checked:
-                row.checked = values[place : place + checked]
-            row.chances.append(values[place + checked : place + checked + count])
-            place += checked + count
+        for row, checks, chosen, same in spans:
+            if checks:
+                row.checked = values[place : place + checks]
+            new = self._append(row, chosen, same)
+            row.chances.append(values[place + checks : place + checks + len(new)])
+            place += checks + len(chosen)
 
     def _append(self, row: _Row, chosen: Sequence[int], same: int) -> list[int]:
         """Takes chosen tokens up to where the answer ends, and tells whoever follows it."""
@@ -313,6 +279,8 @@ class DecodingLoop:
         if prompt.draft is not None:
             self._learn(row, prompt.draft, new)
         row.ids += new
+        if row.past is not None:
+            row.past.follow(new)
         self._decoder.cut(row.sequence, row.held + len(row.ids) - 1)
         if prompt.on_ids is not None:
             prompt.on_ids(new)
@@ -332,9 +300,8 @@ class DecodingLoop:
             row.finding is not None or row.ids[-1] in self._eos_ids or len(row.ids) >= row.prompt.limit
         )
 
-    def _finish(self, arrays: Arrays, row: _Row) -> Decoded:
-        if row.prompt.sequence is None:
-            self._decoder.close(row.sequence)
+    @staticmethod
+    def _answer(arrays: Arrays, row: _Row) -> Decoded:
         checked = None if row.checked is None else arrays.numbers([row.checked])
         return Decoded(row.ids, arrays.numbers(row.chances), row.finding, row.use, checked)
 

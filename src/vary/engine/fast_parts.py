@@ -8,6 +8,8 @@ import torch
 
 from vary.engine.decoders.graphed import GraphDecoder
 from vary.engine.decoders.interface import Decoder
+from vary.engine.grouped_linear import grouped_linears
+from vary.engine.offload import is_offloaded
 from vary.engine.surveys import use_native_survey
 from vary.engine.vision import use_native_blocks
 from vary.errors import NativeError
@@ -24,7 +26,7 @@ def use_fast_parts(
     On a CPU the native kernels compute the vision vocabulary network, and look through the scores of a CTC
     branch.  In float32 they add up in another order than PyTorch; of a checkpoint in another type, or with
     packed weights, products have 12 bits and more, which is closer than bfloat16.  On a GPU both the network
-    and the language model have kernels.  Where there are none, PyTorch computes.
+    and the language model have kernels.  Where there are none, or weights are offloaded, PyTorch computes.
 
     Args:
         model: on its device, in evaluation mode; its weights do not change any more.
@@ -34,7 +36,9 @@ def use_fast_parts(
         What computes the vision vocabulary network, for people, and the decoder; None for the library's.
     """
     vision = "PyTorch"
-    exact = decoder is None and model.dtype == torch.float32
+    if is_offloaded(model):  # what is fast reads weights where they were when it was built
+        return vision, decoder
+    exact = decoder is None and model.dtype == torch.float32 and not grouped_linears(model)
     with suppress(NativeError):
         if model.device.type == "cpu":
             vision = use_native_blocks(model.model.vision_vocabulary, "float32" if exact else "int16")

@@ -27,6 +27,7 @@ __all__ = [
     "end_ids",
     "finished",
     "generate",
+    "prompts_of",
     "runs_here",
 ]
 
@@ -128,6 +129,36 @@ def _decode_rows(
 ) -> list[Row]:
     """Decodes a batch in our own loop."""
     decoder = decoder or LibraryDecoder(model)
+    return _run(model, order, decoder, _prompts(model, order, drafts, decoder.context))
+
+
+@torch.inference_mode()
+def prompts_of(
+    model: VaryForConditionalGeneration,
+    inputs: Mapping[str, Any],
+    limits: Sequence[int],
+    *,
+    guards: Sequence[RowGuard],
+    drafts: Sequence[Draft | None],
+    context: int | None,
+) -> list[Prompt]:
+    """Prompts for the decoding loop, their images encoded at once; arguments as in `generate`.
+
+    `context` is the decoder's: no answer goes beyond it.
+    """
+    images = {name: inputs[name] for name in PIXEL_INPUTS if inputs.get(name) is not None}
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    order = Order(ids, mask, images, list(limits), Sampling(), end_ids(model), guards, None)
+    return _prompts(model, order, drafts, context)
+
+
+def _prompts(
+    model: VaryForConditionalGeneration,
+    order: Order,
+    drafts: Sequence[Draft | None] | None,
+    context: int | None,
+) -> list[Prompt]:
+    """The rows of a batch for the loop, with their images in their places."""
     features: VaryImageFeatures | None = (order.images.get("mm_encoder_outputs") or {}).get("image")
     pixels = {name: order.images[name] for name in PIXEL_INPUTS if order.images.get(name) is not None}
     if pixels:
@@ -139,8 +170,8 @@ def _decode_rows(
     for row, mask in enumerate(order.mask.bool()):
         ids = order.ids[row][mask].tolist()
         draft = None if drafts is None else drafts[row]
-        prompts.append(_prompt(order, row, embeddings[row][mask], ids, decoder.context, draft))
-    return _run(model, order, decoder, prompts)
+        prompts.append(_prompt(order, row, embeddings[row][mask], ids, context, draft))
+    return prompts
 
 
 def _go_on(model: VaryForConditionalGeneration, order: Order, cache: PromptCache, draft: Draft | None) -> Row:

@@ -13,6 +13,7 @@ from transformers.generation import BaseStreamer
 
 from vary.engine.answers import Row
 from vary.engine.decoding import OnIds, RowGuard
+from vary.engine.drawing import Chooser
 from vary.engine.guards import LoopFinding
 from vary.engine.prompt_cache import SCORED_AT_ONCE, PromptCache
 from vary.engine.sampling import Sampling
@@ -41,6 +42,25 @@ class LogProbRecorder(LogitsProcessor):
         self.settle(input_ids)
         self.table = scores.float().log_softmax(-1)
         return scores
+
+
+class _OurChoice(LogitsProcessor):
+    """Leaves the library, which takes the likeliest token, the one that our own loop would choose."""
+
+    def __init__(self, order: Order, vocabulary: int) -> None:
+        self._chooser = Chooser(order.sampling, vocabulary, order.ids.device)
+        prompts = [row[mask].tolist() for row, mask in zip(order.ids, order.mask.bool(), strict=True)]
+        self._pasts = [self._chooser.begin(prompt) for prompt in prompts]
+        self._length = order.prompt_length
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        for past, ids in zip(self._pasts, input_ids[:, self._length :].tolist(), strict=True):
+            past.follow(ids)
+        self._length = input_ids.shape[1]
+        chosen = self._chooser.choose(scores, [(past, []) for past in self._pasts])
+        left = torch.full_like(scores, -torch.inf)
+        left[range(len(chosen)), chosen] = 0.0
+        return left
 
 
 @dataclass
@@ -124,9 +144,7 @@ class Order:
 
 
 def by_the_library(model: VaryForConditionalGeneration, order: Order) -> list[Row]:
-    """Decodes a batch as the library does."""
-    if order.sampling.seed is not None:
-        torch.manual_seed(order.sampling.seed)
+    """Decodes a batch as the library does; with several beams tokens are drawn by its own random numbers."""
     return _search(model, order) if order.sampling.num_beams > 1 else _step_by_step(model, order)
 
 
@@ -156,8 +174,6 @@ def _search(model: VaryForConditionalGeneration, order: Order) -> list[Row]:
 
 def step_on(model: VaryForConditionalGeneration, order: Order, cache: PromptCache) -> Row:
     """Decodes one prompt behind what the library's cache holds: all of it but the last id."""
-    if order.sampling.seed is not None:
-        torch.manual_seed(order.sampling.seed)
     last = int(order.ids[0, -1])
     [row] = _step_by_step(model, order, past_key_values=cache.cache)
     cache.ids += [last, *row.ids][: cache.cache.get_seq_length() - len(cache.ids)]
@@ -166,8 +182,6 @@ def step_on(model: VaryForConditionalGeneration, order: Order, cache: PromptCach
 
 def search_on(model: VaryForConditionalGeneration, order: Order, cache: PromptCache) -> Row:
     """Beams for one prompt behind what the cache holds: all of it but the last id."""
-    if order.sampling.seed is not None:
-        torch.manual_seed(order.sampling.seed)
     beams = cache.for_beams(order.sampling.num_beams)
     stops = _RowStops(order.prompt_length, torch.tensor(order.limits), None, order.eos_ids)
     [ids] = _new_ids(_call(model, order, stops, None, past_key_values=beams), order)
@@ -183,8 +197,15 @@ def _call(
     **options: Any,
 ) -> Tensor:
     """The library's `generate`: prompts and new ids (B, T)."""
-    processors = LogitsProcessorList([] if recorder is None else [recorder])
-    processors += order.sampling.processors(order.mask)
+    sampling = order.sampling
+    if recorder is None:
+        processors = sampling.processors(order.mask)
+        if sampling.seed is not None:
+            torch.manual_seed(sampling.seed)
+    else:
+        processors = LogitsProcessorList([recorder])
+        if not sampling.likeliest:
+            processors.append(_OurChoice(order, model.config.text_config.vocab_size))
     sequences: Tensor = model.generate(
         input_ids=order.ids,
         attention_mask=order.mask,
@@ -193,7 +214,7 @@ def _call(
         stopping_criteria=StoppingCriteriaList([stops]),
         **order.images,
         **options,
-        **order.sampling.library_options(),
+        **sampling.library_options(),
     )
     return sequences
 

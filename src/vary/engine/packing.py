@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import PreTrainedConfig
 
+from vary.engine.grouping import TRIES
 from vary.engine.native import VERSION, check, load_library
 from vary.engine.native.shapes import BLOCK_ROWS, MatrixPlan, TextShape, matrix_of
 from vary.engine.precisions import Precision, precision
@@ -38,8 +39,6 @@ __all__ = [
 ]
 
 ALIGNMENT = 64
-TRIES = {"int4": 5, "int8": 1}
-"""Scales that are tried on either side of the plain one, four hundredths apart."""
 
 Bytes = NDArray[np.uint8]
 

@@ -128,7 +128,7 @@ class PromptCache:
     @torch.no_grad()
     def embed(self, ids: Sequence[int]) -> Tensor:
         """The embeddings (T, hidden_size) of new ids of the prompt, images in their places."""
-        where = torch.tensor([list(ids)], device=self._model.lm_head.weight.device)
+        where = torch.tensor([list(ids)], device=self._model.device)
         embeddings: Tensor = self._model.model.embed(where, self._features_for(ids))[0]
         return embeddings
 
@@ -140,7 +140,7 @@ class PromptCache:
             self.ids += ids
             return scores
         model = self._model
-        device = model.lm_head.weight.device
+        device = model.device
         features = self._features_for(ids) if images else None
         output = model(
             input_ids=torch.tensor([list(ids)], device=device),

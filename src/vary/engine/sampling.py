@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from vary.errors import VaryError
 
 if TYPE_CHECKING:  # neither is loaded where nothing is drawn and nothing penalised
-    import torch
     from torch import Tensor
     from transformers import LogitsProcessor, LogitsProcessorList
 
@@ -30,14 +29,17 @@ UNUSUAL = (
 class Sampling:
     """How the next token is chosen; the default is greedy.
 
-    What a checkpoint's `generation_config.json` says about these has no effect: the fields do what they say.
+    Every answer draws by itself, with random numbers that its own tokens have from the beginning: it does not
+    depend on what is decoded beside it.  What a checkpoint's `generation_config.json` says about these has no
+    effect: the fields do what they say.
 
     Attributes:
         temperature: 0 for greedy decoding; above, tokens are drawn.
         top_k, top_p: keep only the k likeliest tokens, or the likeliest that make up p; 0 and 1 keep all.
         repetition_penalty: divides the scores of tokens that stand in the prompt or the answer so far (where
             they are negative, multiplies them); 1 for none.
-        seed: of the draws; None takes torch's global state.
+        seed: of the draws, at which every answer begins; None takes another one for each answer, from torch's
+            global state.
         num_beams: answers that are followed at a time; of those that ended the one is taken whose mean
             log-probability is highest.  Above 1 nothing can be said before all are finished: there is no
             text to stream, and a loop is not stopped but cut off afterwards.
@@ -68,19 +70,30 @@ class Sampling:
             )
 
     @property
+    def likeliest(self) -> bool:
+        """Whether a step takes the likeliest token, just as the model sees it."""
+        return self.temperature == 0 and self.repetition_penalty == 1 and self.no_repeat_ngram_size == 0
+
+    @property
     def greedy(self) -> bool:
-        """Whether the likeliest token is taken at every step, just as the model sees it."""
-        return (
-            self.temperature == 0
-            and self.repetition_penalty == 1
-            and self.num_beams == 1
-            and self.no_repeat_ngram_size == 0
-        )
+        """Whether the answer is made of the likeliest token at every step."""
+        return self.likeliest and self.num_beams == 1
+
+    @property
+    def divisor(self) -> float:
+        """What scores are divided by before tokens are drawn."""
+        return max(float(self.temperature), SMALLEST_TEMPERATURE)
+
+    @property
+    def penalty(self) -> float:
+        """What scores of repeated tokens are divided by."""
+        return max(float(self.repetition_penalty), SMALLEST_PENALTY)
 
     def library_options(self) -> dict[str, Any]:
-        """What `generate` of the library is told; the rest is in `processors`."""
+        """What the library's `generate` is told; without beams it takes what `vary.engine.drawing` leaves."""
+        drawn = self.temperature > 0 and self.num_beams > 1
         options: dict[str, Any] = {
-            "do_sample": self.temperature > 0,
+            "do_sample": drawn,
             "num_beams": self.num_beams,
             "num_return_sequences": 1,
             # These are in `processors`, behind the recorder of log-probabilities.
@@ -89,13 +102,12 @@ class Sampling:
         }
         if self.num_beams > 1:
             options |= {"early_stopping": False, "length_penalty": 1.0}
-        if self.temperature > 0:
-            temperature = max(float(self.temperature), SMALLEST_TEMPERATURE)
-            options |= {"temperature": temperature, "top_k": self.top_k, "top_p": self.top_p}
+        if drawn:
+            options |= {"temperature": self.divisor, "top_k": self.top_k, "top_p": self.top_p}
         return options
 
     def processors(self, attention_mask: Tensor) -> LogitsProcessorList:
-        """The library's processors for prompts (B, T), whose padding counts for no repetition."""
+        """The library's processors for beams; padding of the prompts (B, T) counts for no repetition."""
         from transformers import (
             LogitsProcessorList,
             NoRepeatNGramLogitsProcessor,
@@ -105,34 +117,7 @@ class Sampling:
         chosen: list[LogitsProcessor] = []
         if self.repetition_penalty != 1:
             padding = (attention_mask != 0).int().argmax(dim=1).repeat_interleave(self.num_beams)
-            penalty = max(float(self.repetition_penalty), SMALLEST_PENALTY)
-            chosen.append(RepetitionPenaltyLogitsProcessor(penalty, padding))
+            chosen.append(RepetitionPenaltyLogitsProcessor(self.penalty, padding))
         if self.no_repeat_ngram_size:
             chosen.append(NoRepeatNGramLogitsProcessor(self.no_repeat_ngram_size))
         return LogitsProcessorList(chosen)
-
-    def warpers(self) -> LogitsProcessorList:
-        """What the library does, in this order, to the scores that tokens are drawn by."""
-        from transformers import (
-            LogitsProcessorList,
-            TemperatureLogitsWarper,
-            TopKLogitsWarper,
-            TopPLogitsWarper,
-        )
-
-        chosen: list[LogitsProcessor] = []
-        if self.temperature not in (0, 1):
-            chosen.append(TemperatureLogitsWarper(max(float(self.temperature), SMALLEST_TEMPERATURE)))
-        if self.temperature and self.top_k:
-            chosen.append(TopKLogitsWarper(self.top_k))
-        if self.temperature and self.top_p < 1:
-            chosen.append(TopPLogitsWarper(self.top_p))
-        return LogitsProcessorList(chosen)
-
-    def generator(self, device: torch.device) -> torch.Generator | None:
-        """Draws of its own for one answer, begun at the seed; None for torch's global ones."""
-        if self.seed is None or self.temperature == 0:
-            return None
-        import torch
-
-        return torch.Generator(device).manual_seed(self.seed)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vary.engine.choosing import Chooser, logprobs_of
+from vary.engine.choosing import logprobs_of
+from vary.engine.drawing import Chooser
 from vary.engine.sampling import Sampling
 
 __all__ = ["TorchArrays"]
@@ -22,8 +23,8 @@ class TorchArrays:
         context: AbstractContextManager[Any] = torch.inference_mode()
         return context
 
-    def chooser(self, sampling: Sampling, prompt: Sequence[int], embeddings: Tensor) -> Chooser:
-        return Chooser(sampling, prompt, embeddings.device)
+    def chooser(self, sampling: Sampling, vocabulary: int, embeddings: Tensor) -> Chooser:
+        return Chooser(sampling, vocabulary, embeddings.device)
 
     def join(self, first: Tensor, second: Tensor) -> Tensor:
         return torch.cat([first, second.to(first.dtype)])

@@ -12,6 +12,7 @@ import torch
 
 from vary.conversation import Conversation, check_chat
 from vary.engine.devices import resolve_device
+from vary.engine.offload import check_offload
 from vary.engine.sampling import Sampling
 from vary.errors import CheckpointError, SettingsError
 from vary.inputs.page_image import PageImage
@@ -102,17 +103,22 @@ class Predictor:
         tokenizer: str | None = None,
         device: str = "auto",
         dtype: str | None = None,
+        offload: bool = False,
         layout: str = LAYOUT,
         seed: int = SEED,
     ) -> Predictor:
         """Loads the checkpoint of the settings; `model`, `tokenizer` and `dtype` win over what they say.
 
+        With `offload` the weights stay in main memory, as in `Reader.load`.
+
         Raises:
             CheckpointError: if the checkpoint or its tokenizer is missing or broken.
-            DeviceError: if the device is not there.
+            DeviceError: if the device is not there, or is a CPU with `offload`.
             SettingsError, TaskError: as the class.
         """
         place = resolve_device(device)
+        if offload:
+            check_offload(place)
         checkpoint = resolve_checkpoint(model) if model is not None else _named_checkpoint(settings)
         loaded, processor = load_checkpoint(
             checkpoint,
@@ -120,7 +126,8 @@ class Predictor:
             tokenizer=tokenizer if tokenizer is not None else _named_vocabulary(settings, checkpoint),
             settings=_told(settings, checkpoint),
         )
-        return cls(Reader(loaded, processor, checkpoint.name, place), settings, layout=layout, seed=seed)
+        reader = Reader(loaded, processor, checkpoint.name, place, offload=offload)
+        return cls(reader, settings, layout=layout, seed=seed)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A model without its language model: the vision parts with their weights, the rest decoded elsewhere."""
+"""Models put together from tensors: whole, or without a language model, which is decoded elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vary.errors import CheckpointError
 from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
 
-__all__ = ["TEXT_PREFIXES", "vision_model"]
+__all__ = ["TEXT_PREFIXES", "fill", "vision_model"]
 
 TEXT_PREFIXES = ("model.language_model.", "lm_head.")
 """Of the parameters that a model without its language model does not have."""
@@ -78,15 +78,31 @@ def vision_model(
         name: tensor.to(dtype) if tensor.dtype.is_floating_point else tensor
         for name, tensor in weights.items()
     }
+    fill(model, state)
+    return model
+
+
+def fill(model: VaryForConditionalGeneration, state: Mapping[str, Tensor]) -> None:
+    """Gives a model on the meta device its tensors, and the tables that no checkpoint holds.
+
+    Args:
+        state: every tensor of its state dict; they are taken as they are.
+
+    Raises:
+        CheckpointError: if tensors are missing, unknown or of another shape.
+    """
     try:
         model.load_state_dict(state, strict=True, assign=True)
     except RuntimeError as error:
         raise CheckpointError(f"the weights do not belong to the configuration ({error})") from error
     for module in model.modules():
-        for name, buffer in module.named_buffers(recurse=False):
-            if buffer.is_meta:  # a table that no checkpoint holds
-                assert name == "position_ids", f"{name} is not known"
-                setattr(module, name, torch.arange(buffer.shape[-1]).expand(1, -1))
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    return model.eval()
+        computed = [name for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta]
+        if computed == ["position_ids"]:
+            size = module.get_buffer("position_ids").shape[-1]
+            module.register_buffer("position_ids", torch.arange(size).expand(1, -1), persistent=False)
+        elif computed:  # of rotary positions, or of a mask
+            assert not list(module.parameters(recurse=False)), f"{type(module).__name__}: {computed}"
+            module.to_empty(device="cpu", recurse=False)
+            model.model.language_model._init_weights(module)
+    model.requires_grad_(False)
+    model.eval()

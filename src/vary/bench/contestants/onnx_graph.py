@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from vary.bench.contestants.graph import Matrix, Qwen2Tensors, rotary_tables
 from vary.bench.contestants.protocol import Order, peer_module
-from vary.bench.quantization import group_rows, grouping, pack_nibbles
+from vary.bench.quantization import group_rows, grouping
 from vary.bench.weights import row_slices
+from vary.engine.grouping import pack_nibbles
 
 __all__ = ["write_graph"]
 
@@ -130,7 +131,7 @@ class _Builder:
                 grouped = group_rows(rows, bits, group)
                 scales.append(grouped.scales.flatten().numpy())
                 if bits == 4:
-                    yield pack_nibbles(grouped.codes, 8)
+                    yield pack_nibbles(grouped.codes, 8).numpy()
                 else:
                     yield grouped.codes.numpy().view(np.uint8) ^ 0x80  # 128 more, as its zero point is
 

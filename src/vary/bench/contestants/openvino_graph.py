@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from vary.bench.contestants.graph import Matrix, Qwen2Tensors
 from vary.bench.contestants.protocol import Order
-from vary.bench.quantization import group_rows, grouping, pack_nibbles
+from vary.bench.quantization import group_rows, grouping
 from vary.bench.weights import row_slices
+from vary.engine.grouping import pack_nibbles
 
 __all__ = ["build_graph"]
 
@@ -153,7 +154,7 @@ class _Graph:
         rows, scales = [], []
         for _, part in row_slices(self.tensors.weights, matrix.weight):
             grouped = group_rows(part, self.bits, self.group)
-            rows.append(pack_nibbles(grouped.codes, 0) if self.bits == 4 else grouped.codes.numpy())
+            rows.append((pack_nibbles(grouped.codes, 0) if self.bits == 4 else grouped.codes).numpy())
             scales.append(grouped.scales.to(torch.float16).numpy())
         codes = np.concatenate(rows)
         scale = np.concatenate(scales)[..., None]

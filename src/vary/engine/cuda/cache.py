@@ -31,6 +31,7 @@ class PagedCache:
         self._dtype, self._device = dtype, device
         self.keys = [self._pages(PAGES) for _ in range(shape.layers)]
         self.values = [self._pages(PAGES) for _ in range(shape.layers)]
+        self._count = PAGES
         self._host = torch.zeros((ROWS, COLUMNS), dtype=torch.int32)
         self.table = self._host.to(device)
         self._free_pages = list(range(PAGES - 1, 0, -1))
@@ -82,13 +83,15 @@ class PagedCache:
 
     def _grow(self) -> None:
         """Doubles the pages, layer after layer, so that hardly more than one layer lies twice meanwhile."""
-        pages = len(self.keys[0])
+        pages = 2 * self._count
+        self.version += 1  # first: where memory does not suffice for all layers, some are others nevertheless
         for tables in (self.keys, self.values):
             for number, old in enumerate(tables):
-                tables[number] = self._pages(2 * pages)
-                tables[number][:pages] = old
-        self._free_pages = list(range(2 * pages - 1, pages - 1, -1))
-        self.version += 1
+                if len(old) < pages:
+                    tables[number] = self._pages(pages)
+                    tables[number][: len(old)] = old
+        self._free_pages = list(range(pages - 1, self._count - 1, -1))
+        self._count = pages
 
     def _pages(self, count: int) -> Tensor:
         return torch.zeros((count, *self._sizes), dtype=self._dtype, device=self._device)

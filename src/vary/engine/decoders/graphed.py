@@ -14,6 +14,8 @@ from vary.engine.cuda.cache import PagedCache
 from vary.engine.cuda.current import current
 from vary.engine.cuda.weights import DecoderWeights
 from vary.engine.decoders.interface import Entry
+from vary.engine.drawing import Draws
+from vary.engine.grouped_linear import grouped_linears
 from vary.engine.packing import TextShape
 from vary.errors import ContextError, NativeError
 from vary.model.modeling import VaryForConditionalGeneration
@@ -86,14 +88,16 @@ class GraphDecoder:
 
     @staticmethod
     def supports(model: VaryForConditionalGeneration) -> bool:
-        """Whether the kernels compute this language model, and are there."""
+        """Whether the kernels compute this language model, with weights of one float type, and are there."""
         try:
             import triton  # noqa: F401
 
             shape = TextShape.of(model.config.text_config)
         except (ImportError, NativeError):
             return False
-        return shape.head_dim & (shape.head_dim - 1) == 0
+        weights = [*model.model.language_model.parameters(), *model.lm_head.parameters()]
+        plain = len({weight.dtype for weight in weights}) == 1 and not grouped_linears(model)
+        return plain and shape.head_dim & (shape.head_dim - 1) == 0
 
     def open(self) -> int:
         """Begins an empty sequence; its number."""
@@ -158,9 +162,14 @@ class GraphDecoder:
 
     @torch.inference_mode()
     def run(
-        self, sequences: Sequence[int], ids: Sequence[int], steps: int, suppressed: Sequence[int] = ()
+        self,
+        sequences: Sequence[int],
+        ids: Sequence[int],
+        steps: int,
+        suppressed: Sequence[int] = (),
+        draws: Draws | None = None,
     ) -> tuple[list[list[int]], Tensor]:
-        """Reads a token of each sequence, then its likeliest next one, and so on; see `Decoder.run`."""
+        """Reads a token of each sequence, then the next one, and so on; see `RunsAhead.run`."""
         for sequence in sequences:
             self._reserve(sequence, steps)
         self._cache.upload()
@@ -173,7 +182,8 @@ class GraphDecoder:
             list(ids),
         ]
         with current(self._device):
-            chosen, chances = self._run(torch.tensor(where, dtype=torch.int32), steps)
+            places = torch.tensor(where, dtype=torch.int32)
+            chosen, chances = self._run(places, steps) if draws is None else self._draw(places, steps, draws)
         for sequence in sequences:
             self._lengths[sequence] += steps
         return chosen.tolist(), chances
@@ -189,6 +199,27 @@ class GraphDecoder:
             recording.replay()
             chosen.append(recording.where[2, :count].clone())
             chances.append(recording.chances[:count].clone())
+        return torch.stack(chosen, 1), torch.stack(chances, 1)
+
+    def _draw(self, where: Tensor, steps: int, draws: Draws) -> tuple[Tensor, Tensor]:
+        """As `_run`, with tokens that `draws` chooses; the layers are recorded, the choice is launched.
+
+        Its few kernels take the host less time than the layers take the device, and a recording of them would
+        be another one for each temperature.
+        """
+        count = where.shape[1]
+        recording = self._recording("score", count)
+        recording.where[:, :count] = where
+        recording.where[:2, count:] = 0
+        chosen, chances = [], []
+        for step in range(steps):
+            recording.replay()
+            scores = recording.outputs[:count]
+            ids = draws.choose(scores, step)
+            chosen.append(ids)
+            chances.append(scores.gather(1, ids[:, None])[:, 0] - scores.logsumexp(-1))
+            recording.where[2, :count] = ids
+            recording.where[1] += 1
         return torch.stack(chosen, 1), torch.stack(chances, 1)
 
     def _reserve(self, sequence: int, count: int) -> None:
@@ -246,7 +277,7 @@ class GraphDecoder:
         where = torch.zeros((3, size), dtype=torch.int32, device=self._device)
         chances = torch.zeros(size, device=self._device)
         recording = _Recording(lambda: None, inputs, where, torch.empty(0), chances)
-        work = self._read_step if kind == "read" else self._run_step
+        work = {"read": self._read_step, "run": self._run_step, "score": self._score_step}[kind]
         if not self._graphs:
             recording.replay = lambda: work(recording)
             return recording
@@ -270,11 +301,15 @@ class GraphDecoder:
         states = self._layers(recording.inputs, Batch(self._cache.table, rows, positions))
         recording.outputs = self._operations.scores(states)
 
-    def _run_step(self, recording: _Recording) -> None:
+    def _score_step(self, recording: _Recording) -> None:
         rows, positions, ids = recording.where
         states = self._layers(self._weights.embedding[ids], Batch(self._cache.table, rows, positions))
-        scores = self._operations.scores(states)
-        scores += self._penalty
+        recording.outputs = self._operations.scores(states)
+        recording.outputs += self._penalty
+
+    def _run_step(self, recording: _Recording) -> None:
+        self._score_step(recording)
+        scores, (_, positions, ids) = recording.outputs, recording.where
         best, chosen = scores.max(-1)
         recording.chances.copy_(best - scores.logsumexp(-1))
         ids.copy_(chosen)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from vary.engine.arrays import Array
+
+if TYPE_CHECKING:  # it loads PyTorch
+    from vary.engine.drawing import Draws
 
 __all__ = ["Decoder", "Entry", "RunsAhead"]
 
@@ -80,7 +83,7 @@ class Decoder(Protocol):
 
 @runtime_checkable
 class RunsAhead(Protocol):
-    """A decoder that also chooses: several steps of the likeliest token, before anybody looks at them.
+    """A decoder that also chooses: several steps of tokens, before anybody looks at them.
 
     Attributes:
         ahead: steps that are worth taking at once: more save time, and are in vain where an answer ends.
@@ -89,15 +92,21 @@ class RunsAhead(Protocol):
     ahead: int
 
     def run(
-        self, sequences: Sequence[int], ids: Sequence[int], steps: int, suppressed: Sequence[int] = ()
+        self,
+        sequences: Sequence[int],
+        ids: Sequence[int],
+        steps: int,
+        suppressed: Sequence[int] = (),
+        draws: Draws | None = None,
     ) -> tuple[list[list[int]], Array]:
-        """Reads a token of each sequence, then the likeliest next one, and so on.
+        """Reads a token of each sequence, then the next one, which it chooses, and so on.
 
         Args:
             sequences: each named once.
             ids: the token of each that is read first.
             steps: tokens that are read, at least 1.
             suppressed: ids that are never chosen.
+            draws: how the next tokens are chosen, a row for each sequence; without it they are the likeliest.
 
         Returns:
             The tokens chosen after each one read, of every sequence `steps`, the last of which is not read;

@@ -40,7 +40,7 @@ class LibraryDecoder:
 
     The keys and values of all sequences lie in one tensor a layer, (slots, heads, room, width), whose first
     slots are the open sequences: when one is closed, the last takes its place.  A batch of all sequences thus
-    reads them where they lie; of some of them, copies.
+    reads them where they lie; of some of them, copies.  With the last sequence the tensors go.
 
     Args:
         model: in evaluation mode.
@@ -53,14 +53,12 @@ class LibraryDecoder:
     def __init__(self, model: VaryForConditionalGeneration) -> None:
         self._model = model
         self._text = model.model.language_model
-        dtype = str(model.lm_head.weight.dtype).removeprefix("torch.")
-        self.name = f"Transformers ({dtype}, {model.lm_head.weight.device.type})"
+        self.name = f"Transformers ({str(model.dtype).removeprefix('torch.')}, {model.device.type})"
         self.vocabulary_size = int(model.config.text_config.vocab_size)
         self.hidden_size = int(model.config.text_config.hidden_size)
         self.context = context_length(model)
         self._eager = model.config.text_config._attn_implementation == "eager"
-        layers = int(model.config.text_config.num_hidden_layers)
-        self._cache = Cache(layers=[_SlottedLayer() for _ in range(layers)])
+        self._cache = self._empty_cache()
         self._slots: list[int] = []
         self._lengths: dict[int, int] = {}
         self._opened = 0
@@ -94,6 +92,8 @@ class LibraryDecoder:
                 layer.move(last, slot, self._lengths[self._slots[slot]])
         self._slots.pop()
         del self._lengths[sequence]
+        if not self._slots:
+            self._cache = self._empty_cache()
 
     def length(self, sequence: int) -> int:
         """How many tokens a sequence holds."""
@@ -130,7 +130,7 @@ class LibraryDecoder:
                 size = len(entry.embeddings)
                 hidden[number] = row[size - entry.scored : size]
         if not any(entry.scored for entry in entries):
-            return torch.empty((0, self.vocabulary_size), device=self._model.lm_head.weight.device)
+            return torch.empty((0, self.vocabulary_size), device=self._model.device)
         wanted = hidden[0] if len(hidden) == 1 else torch.cat(hidden)
         scores: Tensor = self._model.scores(wanted)
         return scores.float()
@@ -144,6 +144,11 @@ class LibraryDecoder:
                 keys, values = layer.first(slot, length)
                 cache.update(keys.repeat(count, 1, 1, 1), values.repeat(count, 1, 1, 1), number)
         return cache
+
+    def _empty_cache(self) -> Cache:
+        return Cache(
+            layers=[_SlottedLayer() for _ in range(int(self._model.config.text_config.num_hidden_layers))]
+        )
 
     def _layers(self) -> Iterator[_SlottedLayer]:
         for layer in self._cache.layers:
@@ -266,7 +271,8 @@ class _SlottedLayer(CacheLayerMixin):
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copies what the slot `source` holds to `target`."""
-        if self.is_initialized and self.keys is not None and self.values is not None:
+        # A sequence that holds nothing may have no slot yet.
+        if length and self.keys is not None and self.values is not None:
             for table in (self.keys, self.values):
                 table[target, :, :length] = table[source, :, :length]
 
