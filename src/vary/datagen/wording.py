@@ -45,8 +45,8 @@ _ENDINGS = (
 )
 _PAIRS = ("()", "[]", "{}", "<>", "“”", "‘’", '""', "''", "«»", "**", "``", "__", "||")
 _AFTER = (".", ",", ";", ":", "!", "?", "...", "…", " –", " —", "::", "", "", " -", " &", " /", " +")
-_LIST_SHARE, _LIST_MARKS = 0.06, "••••–—·*-"
-"""Of the corpus's paragraphs, the share that are items of a list, and the marks that those begin with."""
+_LIST_MARKS = "••••–—·*-"
+"""What items of a list begin with."""
 _RARE_STRINGS = 0.25
 """Of the paragraphs for rare characters, the share that are strings of such characters and no sentences."""
 _WANTED_PARAGRAPHS, _WANTED_CHARACTERS = 0.7, 0.25
@@ -73,6 +73,8 @@ class Writer:
     characters: str = ""
     """Characters that the corpus has too seldom, or not at all: most of those paragraphs are written with
     them, in the places of other characters of the same kind."""
+    list_share: float = 0.0
+    """Share of the corpus's paragraphs that are written as items of a list, with a mark before them."""
     paints: Callable[[str], bool] = field(default=lambda _: True)
     """Whether the page's font has a character: others are not looked for."""
 
@@ -130,8 +132,10 @@ class Writer:
 
     def _list_mark(self) -> str:
         """What stands before an item of a list; nothing before most paragraphs."""
-        mark = self._pick(_LIST_MARKS) if self.rng.random() < _LIST_SHARE else ""
-        return f"{mark} " if mark and self.paints(mark) else ""
+        if not self.list_share or self.rng.random() >= self.list_share:
+            return ""
+        mark = self._pick(_LIST_MARKS)
+        return f"{mark} " if self.paints(mark) else ""
 
     def _drawn(self, characters: Sequence[str]) -> str | None:
         """One of some characters, each as likely as any other, that the font has; None without."""

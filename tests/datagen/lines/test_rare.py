@@ -51,12 +51,12 @@ def test_rare_characters_come_as_often_as_others(corpus: Corpus) -> None:
 
 def test_some_paragraphs_are_items_of_a_list(corpus: Corpus) -> None:
     texts = {paragraph.source: paragraph.text for paragraph in corpus.paragraphs["zh"]}
-    found = written(corpus, 1500)
+    found = written(corpus, 1500, list_share=0.06)
     marks = Counter(p.text[: -len(texts[p.source])] for p in found)
     assert 0.04 < 1 - marks.pop("") / len(found) < 0.08
     assert max(marks, key=marks.__getitem__) == "• "
     assert {"– ", "- ", "* "} <= set(marks)
-    plain = written(corpus, paints=lambda character: character != "•")
+    plain = written(corpus, list_share=1.0, paints=lambda character: character != "•")
     assert not any("•" in paragraph.text for paragraph in plain)
 
 

@@ -24,6 +24,8 @@ FontFamilies = tuple[list[tuple[FontFace, ...]], NDArray[np.float64]]
 """The faces of every family and the probabilities of the families."""
 
 _ALIGNMENTS = ("left", "justified", "centred", "right")
+_LIST_SHARE = 0.06
+"""Of the paragraphs, those that are items of a list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,7 @@ class PagePlanner:
         self.hyphenate = bool(rng.random() < 0.15)
         self.writer = Writer(
             *(corpus, language, rng, config.made_up_share, config.rare_share, config.characters),
+            list_share=_LIST_SHARE,
             paints=lambda character: not self.face.missing(character),
         )
         self.face = self._draw_face()
