@@ -10,10 +10,8 @@ from torch import Tensor
 
 from vary.engine import grouping
 from vary.engine.grouping import TRIES, limits, pack_nibbles, round_grouped, unpack_nibbles
-from vary.engine.native import load_library
 from vary.engine.packing import MatrixPlan, pack_matrix, unpack_matrix
 from vary.engine.precisions import PRECISIONS, Precision, precision
-from vary.errors import NativeError
 
 GROUPED = sorted(name for name, kind in PRECISIONS.items() if kind.group)
 
@@ -33,10 +31,6 @@ def lost(found: Tensor, table: Tensor, kind: Precision) -> Tensor:
 )
 @settings(max_examples=60, deadline=None)
 def test_the_native_packer_rounds_alike(rows: int, columns: int, name: str, size: float, seed: int) -> None:
-    try:
-        load_library()
-    except NativeError as error:
-        pytest.skip(str(error))
     torch.manual_seed(seed)
     table, kind = torch.randn(rows, columns) * size, precision(name)
     table[0, : kind.group] = 0

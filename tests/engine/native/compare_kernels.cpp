@@ -1,32 +1,16 @@
 // Compares the kernels of a name with the plain ones on random numbers; prints what differs, and returns 1 then.
 // Integers and products of matrices must be the same bits; norms, turns and attention within rounding.
 #include <cmath>
-#include <cstdio>
 #include <cstring>
-#include <random>
 #include <string>
 #include <vector>
 
+#include "comparison.hpp"
 #include "halves.hpp"
 #include "kernels.hpp"
 #include "pack.hpp"
 
 namespace {
-
-std::mt19937 random_bits(1);
-int failures = 0;
-
-std::vector<float> numbers(size_t count) {
-  std::normal_distribution<float> normal;
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(random_bits);
-  return values;
-}
-
-void expect(bool holds, const std::string& what) {
-  if (holds) return;
-  if (failures++ < 10) std::printf("differs: %s\n", what.c_str());
-}
 
 template <class T>
 bool same(const std::vector<T>& a, const std::vector<T>& b) {
@@ -163,15 +147,12 @@ void compare_attention(const vary::Kernels& kernels, const vary::Kernels& plain)
 }  // namespace
 
 int main(int, char** arguments) {
-  const vary::Kernels* kernels = vary::best_kernels(arguments[1]);
-  const vary::Kernels* plain = vary::best_kernels("plain C++");
-  if (kernels == nullptr || plain == nullptr) {
-    std::printf("this machine does not run %s\n", arguments[1]);
-    return 2;
-  }
-  compare_matrices(*kernels, *plain);
-  compare_rows(*kernels, *plain);
-  compare_attention(*kernels, *plain);
-  std::printf("%s against plain C++: %d differences\n", kernels->name, failures);
-  return failures == 0 ? 0 : 1;
+  using vary::best_kernels;
+  const char* name = arguments[1];
+  return compare_with_plain(name, best_kernels(name), best_kernels("plain C++"),
+                            [](const vary::Kernels& kernels, const vary::Kernels& plain) {
+                              compare_matrices(kernels, plain);
+                              compare_rows(kernels, plain);
+                              compare_attention(kernels, plain);
+                            });
 }

@@ -2,31 +2,16 @@
 // differs, and returns 1 then.  Floats within rounding; integers within that of their scales, which differ where a
 // processor has other products of bytes.
 #include <cmath>
-#include <cstdio>
-#include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "comparison.hpp"
 #include "vision.hpp"
 
 namespace {
 
 using namespace vary::vision;
-
-std::mt19937 random_bits(1);
-int failures = 0;
-
-std::vector<float> numbers(size_t count, float scale = 1) {
-  std::normal_distribution<float> normal(0, scale);
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(random_bits);
-  return values;
-}
-
-void expect(bool holds, const std::string& what) {
-  if (holds) return;
-  if (failures++ < 10) std::printf("differs: %s\n", what.c_str());
-}
 
 // The norm of the difference over that of what is expected.
 double distance(const std::vector<float>& found, const std::vector<float>& expected) {
@@ -167,15 +152,11 @@ void compare_surveys(const Kernels& kernels, const Kernels& plain) {
 }  // namespace
 
 int main(int, char** arguments) {
-  const Kernels* kernels = best_kernels(arguments[1]);
-  const Kernels* plain = best_kernels("plain C++");
-  if (kernels == nullptr || plain == nullptr) {
-    std::printf("this machine does not run %s\n", arguments[1]);
-    return 2;
-  }
-  compare_networks(*kernels, *plain);
-  compare_convolutions(*kernels, *plain);
-  compare_surveys(*kernels, *plain);
-  std::printf("%s against plain C++: %d differences\n", kernels->name, failures);
-  return failures == 0 ? 0 : 1;
+  const char* name = arguments[1];
+  return compare_with_plain(name, best_kernels(name), best_kernels("plain C++"),
+                            [](const Kernels& kernels, const Kernels& plain) {
+                              compare_networks(kernels, plain);
+                              compare_convolutions(kernels, plain);
+                              compare_surveys(kernels, plain);
+                            });
 }

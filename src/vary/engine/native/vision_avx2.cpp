@@ -63,15 +63,7 @@ static inline void store_integers(uint8_t* to, Integers value) {
   std::memcpy(to + 4, &high, 4);
 }
 
-#include "vision_products.inl"
-
-#include "vision_attention.inl"
-
-#include "vision_network.inl"
-
-#include "vision_scores.inl"
-
-#include "vision_convolution.inl"
+#include "vision_kernels.inl"
 
 }  // namespace avx2
 

@@ -66,15 +66,7 @@ static inline void store_integers(uint8_t* to, Integers value) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8((__m512i)value));
 }
 
-#include "vision_products.inl"
-
-#include "vision_attention.inl"
-
-#include "vision_network.inl"
-
-#include "vision_scores.inl"
-
-#include "vision_convolution.inl"
+#include "vision_kernels.inl"
 
 }  // namespace avx512
 

@@ -53,15 +53,7 @@ static inline void store_integers(uint8_t* to, Integers value) {
   std::memcpy(to, &four, 4);
 }
 
-#include "vision_products.inl"
-
-#include "vision_attention.inl"
-
-#include "vision_network.inl"
-
-#include "vision_scores.inl"
-
-#include "vision_convolution.inl"
+#include "vision_kernels.inl"
 
 }  // namespace neon
 

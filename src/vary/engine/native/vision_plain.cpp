@@ -42,15 +42,7 @@ static inline void store_integers(T* to, Integers value) {
   for (int lane = 0; lane < kLanes; lane++) to[lane] = static_cast<T>(value[lane]);
 }
 
-#include "vision_products.inl"
-
-#include "vision_attention.inl"
-
-#include "vision_network.inl"
-
-#include "vision_scores.inl"
-
-#include "vision_convolution.inl"
+#include "vision_kernels.inl"
 
 }  // namespace plain
 

@@ -1,0 +1,10 @@
+// All kernels of the vision vocabulary network, for one kind of processor; see vision_products.inl for what it needs.
+#include "vision_products.inl"
+
+#include "vision_attention.inl"
+
+#include "vision_network.inl"
+
+#include "vision_scores.inl"
+
+#include "vision_convolution.inl"
