@@ -21,7 +21,7 @@ FLAGS = (
     "-Wno-psabi",
     "-Wno-maybe-uninitialized",
 )
-PROCESSORS = ("avx2", "avx512", "neon", "plain")
+PROCESSORS = ("amx", "avx2", "avx512", "neon", "plain")
 FILES = {
     "compare_kernels": ("kernels", *(f"kernels_{name}" for name in PROCESSORS), "pack", "threads"),
     "compare_vision": (*(f"vision_{name}" for name in PROCESSORS), "threads"),
@@ -56,6 +56,10 @@ def compare(
 
 def test_avx512_emulated(comparison: str, tmp_path: Path) -> None:
     compare(comparison, tmp_path, "AVX-512", "-DVARY_EMULATE_AVX512")
+
+
+def test_amx_emulated(comparison: str, tmp_path: Path) -> None:
+    compare(comparison, tmp_path, "AMX", "-DVARY_EMULATE_AVX512", "-DVARY_EMULATE_AMX")
 
 
 def test_neon_emulated(comparison: str, tmp_path: Path) -> None:

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from factories import randomise, tiny_vision_vocabulary
-from vary.engine.vision import PRECISIONS, NativeBlocks, VisionPrecision, use_native_blocks
+from vary.engine.vision import PRECISIONS, NativeBlocks, VisionPrecision, fastest_precision, use_native_blocks
 from vary.errors import NativeError
 from vary.model.configuration import VisionVocabularyConfig
 from vary.model.vision_vocabulary import VisionVocabulary
 
 # The largest relative errors of the blocks' output; random weights are worse than trained ones.
-ERRORS: dict[VisionPrecision, float] = {"float32": 2e-6, "int16": 3e-3, "int8": 8e-2}
+ERRORS: dict[VisionPrecision, float] = {"float32": 2e-6, "int16": 3e-3, "int8": 8e-2, "bfloat16": 1.5e-2}
+WIDTH = 64
+CPU = Path("/proc/cpuinfo")
+AMX = CPU.exists() and "amx_bf16" in CPU.read_text(encoding="utf-8").split()
+HERE = [precision for precision in PRECISIONS if AMX or precision != "bfloat16"]
+EVERY_PRECISION = pytest.mark.parametrize(
+    "precision",
+    [
+        pytest.param(precision, marks=pytest.mark.skipif(precision not in HERE, reason="no AMX here"))
+        for precision in PRECISIONS
+    ],
+)
 
 
 def page_network(**changes: object) -> VisionVocabulary:
-    """Windowed and global blocks; two heads of 16 channels."""
-    config = tiny_vision_vocabulary(**{"hidden_size": 32, "num_attention_heads": 2, **changes})
+    """Windowed and global blocks; two heads of 32 channels, which all precisions take."""
+    config = tiny_vision_vocabulary(**{"hidden_size": WIDTH, "num_attention_heads": 2, **changes})
     network = VisionVocabulary(VisionVocabularyConfig(**config)).eval()
     randomise(network)
     return network
@@ -51,12 +63,12 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("precision", PRECISIONS)
+@EVERY_PRECISION
 @pytest.mark.parametrize("window", [2, 3, 8, 14])
 @pytest.mark.parametrize("size", [(8, 8), (6, 10), (17, 3), (1, 1)], ids=str)
 def test_blocks_equal_the_modules(size: tuple[int, int], window: int, precision: VisionPrecision) -> None:
     network = page_network(window_size=window)
-    x = grid(2, *size, 32)
+    x = grid(2, *size, WIDTH)
     expected = network.run_blocks(x)
     found = NativeBlocks(network, precision)(x)
     assert relative_error(found, expected) < ERRORS[precision]
@@ -65,19 +77,33 @@ def test_blocks_equal_the_modules(size: tuple[int, int], window: int, precision:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("precision", PRECISIONS)
+@EVERY_PRECISION
 def test_many_blocks_of_keys_and_parts_of_queries(precision: VisionPrecision) -> None:
     """A grid of 1,480 positions: three blocks of keys, two tasks a head, with a ragged end."""
     network = page_network(num_hidden_layers=2, global_attention_layers=(1,), image_size=640)
-    x = 3 * grid(1, 37, 40, 32)
+    x = 3 * grid(1, 37, 40, WIDTH)
     assert relative_error(NativeBlocks(network, precision)(x), network.run_blocks(x)) < ERRORS[precision]
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("precision", PRECISIONS)
+@EVERY_PRECISION
+def test_scores_that_rise_from_block_to_block(precision: VisionPrecision) -> None:
+    """By their rows alone keys differ by up to 72, the largest first for some queries and last for others."""
+    network = page_network(num_hidden_layers=1, global_attention_layers=(0,), image_size=640)
+    attention = network.blocks[0].attn
+    attention.qkv.bias[:WIDTH] = 1.0
+    distances = torch.arange(len(attention.rel_pos_h))[:, None]
+    attention.rel_pos_h.copy_(distances.expand_as(attention.rel_pos_h) / 32)
+    x = grid(1, 37, 40, WIDTH)
+    found = NativeBlocks(network, precision)(x)
+    assert relative_error(found, network.run_blocks(x)) < 2 * ERRORS[precision]
+
+
+@torch.no_grad()
+@EVERY_PRECISION
 def test_lines_see_their_own_columns_only(precision: VisionPrecision) -> None:
     network = line_network()
-    x = grid(4, 2, 32, 32)
+    x = grid(4, 2, 32, WIDTH)
     valid = torch.arange(32) < torch.tensor([1, 7, 32, 20])[:, None]
     expected = network.run_blocks(x, valid)
     blocks = NativeBlocks(network, precision)
@@ -89,11 +115,11 @@ def test_lines_see_their_own_columns_only(precision: VisionPrecision) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("precision", PRECISIONS)
+@EVERY_PRECISION
 def test_neither_threads_nor_neighbours_change_a_bit(precision: VisionPrecision) -> None:
     network = page_network()
     blocks = NativeBlocks(network, precision)
-    x = grid(3, 8, 8, 32)
+    x = grid(3, 8, 8, WIDTH)
     together = blocks(x)
     assert torch.equal(blocks(x[1:2]), together[1:2])
     threads = torch.get_num_threads()
@@ -125,9 +151,9 @@ def test_scores_far_apart_and_rows_of_zeros() -> None:
     network = page_network(num_hidden_layers=2, global_attention_layers=(0, 1))
     network.blocks[0].attn.qkv.weight.mul_(300)
     network.blocks[1].mlp.lin1.weight.zero_()
-    x = grid(1, 8, 8, 32)
+    x = grid(1, 8, 8, WIDTH)
     x[0, 0, 0] = 0
-    for precision in PRECISIONS:
+    for precision in HERE:
         found = NativeBlocks(network, precision)(x)
         assert found.isfinite().all()
     found = NativeBlocks(network)(x)
@@ -164,7 +190,7 @@ def test_a_copy_reads_as_the_original() -> None:
 @torch.no_grad()
 def test_bfloat16_is_read_and_given() -> None:
     network = page_network().to(torch.bfloat16)
-    x = grid(1, 8, 8, 32).to(torch.bfloat16)
+    x = grid(1, 8, 8, WIDTH).to(torch.bfloat16)
     found = NativeBlocks(network)(x)
     assert found.dtype == torch.bfloat16
     exact = network.float().run_blocks(x.float())
@@ -184,6 +210,19 @@ def test_a_shape_that_the_kernels_do_not_take_is_refused(changes: dict[str, obje
     assert network.block_runner is None
 
 
+def test_what_a_shape_can_have_instead_of_bfloat16_is_said() -> None:
+    network = page_network(hidden_size=32)
+    with pytest.raises(
+        NativeError, match=r"AMX.* multiples of 32 .* has 32 channels .* have float32, int16, int8"
+    ):
+        NativeBlocks(network, "bfloat16")
+    assert fastest_precision(network) == "int16"
+
+
+def test_bfloat16_is_the_fastest_where_it_runs() -> None:
+    assert fastest_precision(page_network()) == ("bfloat16" if AMX else "int16")
+
+
 def test_an_unknown_precision_is_refused() -> None:
-    with pytest.raises(NativeError, match="choose of float32, int16, int8"):
+    with pytest.raises(NativeError, match="choose of float32, int16, int8, bfloat16"):
         NativeBlocks(page_network(), "int4")  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from vary.bench.contestants.protocol import DTYPES
 from vary.bench.contestants.registry import CONTESTANTS
 from vary.bench.contestants.tesseract import Tesseract
 from vary.bench.contestants.vary import NATIVE
-from vary.bench.names import PEERS, PHASES
+from vary.bench.names import PEERS, PHASES, VISIONS_OF_A_CPU
 from vary.bench.orders import Subject
 from vary.bench.shapes import DecoderSize
 from vary.errors import VaryError, did_you_mean
@@ -52,7 +52,7 @@ class BenchSettings:
     phases: Sequence[str] = PHASES
     dtypes: Sequence[str] = ("float32",)
     integers: Sequence[str] = ("int4", "int8")
-    visions: Sequence[str] = ("int16", "float32")
+    visions: Sequence[str] = VISIONS_OF_A_CPU
     repeat: int = 5
     images: Sequence[int] = (1,)
     pages: int = 16

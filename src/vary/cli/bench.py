@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vary.bench.names import INTEGERS, PEERS, PHASES, SHAPES, VISIONS
+from vary.bench.names import INTEGERS, PEERS, PHASES, SHAPES, VISIONS, VISIONS_OF_A_CPU
 from vary.cli import console
 
 if TYPE_CHECKING:
@@ -82,8 +82,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--vision",
         type=_names("precision", (*VISIONS, NONE)),
         metavar="NAMES",
-        help="our kernels for the vision vocabulary network: float32, int16, int8, or none; the first one is "
-        "used for pages beside integer weights (default on a CPU: int16,float32)",
+        help="our kernels for the vision vocabulary network: float32, int16, int8, bfloat16 (AMX only), "
+        "or none; the first one that runs here is used for pages beside integer weights (default on a CPU: "
+        f"{','.join(VISIONS_OF_A_CPU)})",
     )
     add("--device", type=console.device_name, default="auto", metavar="DEVICE", help="as for `vary read`")
     add("--images", type=_numbers, default=[1], metavar="NUMBERS", help="encoded at once (default: 1)")
@@ -161,7 +162,7 @@ def _settings(args: argparse.Namespace) -> BenchSettings:
     cpu = device.type == "cpu"
     integers = args.quantize or (["int4", "int8"] if cpu else [NONE])
     dtypes = args.dtype or (["float32"] if cpu else ["bfloat16"])
-    visions = args.vision or (["int16", "float32"] if cpu else [NONE])
+    visions = args.vision or (VISIONS_OF_A_CPU if cpu else [NONE])
     subject = Subject(
         shape="" if args.checkpoint is not None else args.shape or "vary-toy",
         checkpoint=args.checkpoint or "",

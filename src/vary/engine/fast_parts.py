@@ -11,7 +11,7 @@ from vary.engine.decoders.interface import Decoder
 from vary.engine.grouped_linear import grouped_linears
 from vary.engine.offload import is_offloaded
 from vary.engine.surveys import use_native_survey
-from vary.engine.vision import use_native_blocks
+from vary.engine.vision import fastest_precision, use_native_blocks
 from vary.errors import NativeError
 from vary.model.modeling import VaryForConditionalGeneration
 
@@ -25,8 +25,9 @@ def use_fast_parts(
 
     On a CPU the native kernels compute the vision vocabulary network, and look through the scores of a CTC
     branch.  In float32 they add up in another order than PyTorch; of a checkpoint in another type, or with
-    packed weights, products have 12 bits and more, which is closer than bfloat16.  On a GPU both the network
-    and the language model have kernels.  Where there are none, or weights are offloaded, PyTorch computes.
+    packed weights, products are in bfloat16 where the processor multiplies it (AMX), and elsewhere have 12
+    bits and more, which is closer.  On a GPU both the network and the language model have kernels.  Where
+    there are none, or weights are offloaded, PyTorch computes.
 
     Args:
         model: on its device, in evaluation mode; its weights do not change any more.
@@ -41,7 +42,8 @@ def use_fast_parts(
     exact = decoder is None and model.dtype == torch.float32 and not grouped_linears(model)
     with suppress(NativeError):
         if model.device.type == "cpu":
-            vision = use_native_blocks(model.model.vision_vocabulary, "float32" if exact else "int16")
+            network = model.model.vision_vocabulary
+            vision = use_native_blocks(network, "float32" if exact else fastest_precision(network))
             if exact and model.config.vision_vocabulary_config.ctc_frames:
                 use_native_survey(model)
         elif model.device.type == "cuda":

@@ -1,4 +1,4 @@
-"""The vision vocabulary network on a CPU: its transformer blocks by native kernels, in three precisions."""
+"""The vision vocabulary network on a CPU: its transformer blocks by native kernels, in several precisions."""
 
 from __future__ import annotations
 
@@ -14,17 +14,30 @@ from vary.engine.native import check
 from vary.engine.native.vision import PANEL, Block, Grid, Norm, VisionMatrix, VisionShape, vision_library
 from vary.errors import NativeError
 from vary.model import vision_vocabulary as networks
+from vary.model.configuration import VisionVocabularyConfig
 from vary.model.vision_vocabulary import VisionVocabulary, table_for
 
-__all__ = ["PANEL", "NativeBlocks", "PackedLinear", "VisionPrecision", "use_native_blocks", "vision_library"]
+__all__ = [
+    "PANEL",
+    "NativeBlocks",
+    "PackedLinear",
+    "VisionPrecision",
+    "fastest_precision",
+    "use_native_blocks",
+    "vision_library",
+]
 
-VisionPrecision = Literal["float32", "int16", "int8"]
-"""How products are computed: as PyTorch does, up to the order of additions; with about 12 bits; with 7 and 8.
+VisionPrecision = Literal["float32", "int16", "int8", "bfloat16"]
+"""How products are computed: as PyTorch does, up to the order of additions; with about 12 bits; with 7 and 8;
+with the 8 of bfloat16.
 
-A matrix has a scale for each output, and its input one for each token, found as the token is there.
-Attention is in float32 for the first, in int16 for the others; norms, GELU and softmax are in float32 always.
+A matrix of integers has a scale for each output, and its input one for each token, found as the token is
+there.  Attention is in float32 for the first, in int16 for integers, in bfloat16 for the last, which
+processors with AMX have; norms, GELU and softmax are in float32 always.
 """
 PRECISIONS: tuple[VisionPrecision, ...] = get_args(VisionPrecision)
+TILE = 32
+"""Channels that the kernels of bfloat16 take at a time; `vision_tiles.inl` has it as kDepth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +85,11 @@ class NativeBlocks:
         if precision not in PRECISIONS:
             raise NativeError(f"the precision '{precision}' is not known; choose of {', '.join(PRECISIONS)}")
         number = PRECISIONS.index(precision)
-        inner = int(config.hidden_size * config.mlp_ratio)
-        self._sizes = (number, config.hidden_size, inner, config.num_attention_heads, config.layer_norm_eps)
-        kernels: bytes | None = vision_library().vary_vision_kernels(ctypes.byref(VisionShape(*self._sizes)))
-        if kernels is None or config.hidden_act != "gelu":
-            raise NativeError(
-                "the native kernels of the vision vocabulary network need GELU, and widths and heads in "
-                f"multiples of {PANEL} channels; this network has {config.hidden_act}, {config.hidden_size} "
-                f"channels and {config.num_attention_heads} heads"
-            )
-        self.name = f"native {precision} ({kernels.decode()})"
+        self._sizes = _sizes(config, precision)
+        kernels = _kernels(config, precision)
+        if not kernels:
+            raise NativeError(_refusal(config, precision))
+        self.name = f"native {precision} ({kernels})"
         self.precision = precision
         self._blocks = [_PackedBlock(cast(networks.Block, block), number) for block in network.blocks]
         self.nbytes = sum(linear.packed.nbytes for block in self._blocks for linear in block.linears)
@@ -145,6 +153,45 @@ class _PackedBlock:
             *(row_table.data_ptr(), column_table.data_ptr()),
             *(norm2, expand, contract),
         )
+
+
+def _sizes(config: VisionVocabularyConfig, precision: VisionPrecision) -> tuple[float, ...]:
+    """The fields of `VisionShape`."""
+    width, inner = config.hidden_size, int(config.hidden_size * config.mlp_ratio)
+    return (PRECISIONS.index(precision), width, inner, config.num_attention_heads, config.layer_norm_eps)
+
+
+def _kernels(config: VisionVocabularyConfig, precision: VisionPrecision) -> str:
+    """The name of the kernels that take a network in a precision; empty where there are none."""
+    shape = VisionShape(*_sizes(config, precision))
+    kernels: bytes | None = vision_library().vary_vision_kernels(ctypes.byref(shape))
+    return "" if kernels is None or config.hidden_act != "gelu" else kernels.decode()
+
+
+def _refusal(config: VisionVocabularyConfig, precision: VisionPrecision) -> str:
+    """Why no kernels take a network in a precision."""
+    others = [other for other in PRECISIONS if _kernels(config, other)]
+    if precision == "bfloat16" and others:
+        return (
+            "the native kernels of the vision vocabulary network need a processor with AMX, Linux 5.16 or "
+            f"newer, and widths and heads in multiples of {TILE} channels for bfloat16; this network has "
+            f"{config.hidden_size} channels and {config.num_attention_heads} heads, and can have "
+            f"{', '.join(others)} here"
+        )
+    return (
+        "the native kernels of the vision vocabulary network need GELU, and widths and heads in "
+        f"multiples of {PANEL} channels; this network has {config.hidden_act}, {config.hidden_size} "
+        f"channels and {config.num_attention_heads} heads"
+    )
+
+
+def fastest_precision(network: VisionVocabulary) -> VisionPrecision:
+    """What is fastest on this processor at the precision of bfloat16 or above.
+
+    Raises:
+        NativeError: if the kernels are not there.
+    """
+    return "bfloat16" if _kernels(network.config, "bfloat16") else "int16"
 
 
 def _plain(parameter: Tensor) -> Tensor:

@@ -61,6 +61,27 @@ inline __m128i _mm512_cvtepi32_epi8(__m512i value) {
   return emulated_cast<__m128i>(to);
 }
 
+inline __m512i _mm512_cvtepu16_epi32(__m256i value) {
+  const auto from = emulated_cast<EmulatedHalves>(value);
+  EmulatedIntegers to;
+  for (int i = 0; i < 16; i++) to.lane[i] = from.lane[i];
+  return emulated_cast<__m512i>(to);
+}
+
+// Of the ways to round only the one to lower integers.
+inline __m512 _mm512_reduce_ps(__m512 value, int) {
+  auto lanes = emulated_cast<EmulatedFloats>(value);
+  for (float& lane : lanes.lane) lane -= std::floor(lane);
+  return emulated_cast<__m512>(lanes);
+}
+
+// More precise than the processor's.
+inline __m512 _mm512_rcp14_ps(__m512 value) {
+  auto lanes = emulated_cast<EmulatedFloats>(value);
+  for (float& lane : lanes.lane) lane = 1 / lane;
+  return emulated_cast<__m512>(lanes);
+}
+
 #undef _mm512_fmadd_ps
 inline __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
   const auto x = emulated_cast<EmulatedFloats>(a), y = emulated_cast<EmulatedFloats>(b);

@@ -70,7 +70,7 @@ void compare_matrices(const vary::Kernels& kernels, const vary::Kernels& plain) 
         vary::pack(matrix, weights.data(), nullptr, 2, values.data(), scales.data(), threads);
         matrix.values = values.data();
         matrix.scales = scales.data();
-        for (const int tokens : {1, 2, 3, 4, 5, 7, 8, 9, 17}) {
+        for (const int tokens : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 45}) {
           const std::string what = "kind " + std::to_string(static_cast<int>(kind)) + " group " +
                                    std::to_string(group) + " columns " + std::to_string(columns) + " tokens " +
                                    std::to_string(tokens);

@@ -14,9 +14,9 @@ from vary.errors import ContextError, NativeError
 
 __all__ = ["NativeSequences"]
 
-TOKEN_COSTS = {"AVX-512": 0.1}
-"""Of one more token in a step, by kernels: measured with AVX2, for which one token waits for memory and more
-than two for arithmetic; for AVX-512 as a prototype had it.
+TOKEN_COSTS = {"AMX": 0.06, "AVX-512": 0.1}
+"""Of one more token in a step, by kernels, as measured; with others, such as AVX2's, one token waits for memory and
+more than two for arithmetic.
 """
 
 

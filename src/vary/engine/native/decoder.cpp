@@ -10,7 +10,8 @@
 namespace vary {
 namespace {
 
-constexpr int kTokensAtOnce = 256;  // of a long prompt; more only take more memory
+constexpr int kTokensAtOnce = 512;  // of a long prompt; more only take more memory
+constexpr int kTilesPerTask = 8;    // of tokens that attend together
 constexpr int kFewTokens = 4;       // so few are prepared without the other threads
 
 int round_up(int value, int unit) { return (value + unit - 1) / unit * unit; }
@@ -204,28 +205,37 @@ void Decoder::attend(const std::vector<Sequence*>& sequences, const Token* token
     tiles.emplace_back(i, size);
     i += size;
   }
-  const int queries_per_head = s.heads / s.kv_heads;
-  threads_.run(static_cast<int>(tiles.size()) * s.kv_heads, [&](int task, int thread) {
-    const auto [first, size] = tiles[task / s.kv_heads];
-    const int head = task % s.kv_heads;
-    const Sequence& sequence = *sequences[tokens[first].part];
-    int seen[kQueries];
-    for (int i = 0; i < size; i++) seen[i] = tokens[first + i].position + 1;
-    const int blocks = (seen[size - 1] + kBlock - 1) / kBlock;
-    std::vector<const uint16_t*> past_keys(blocks), past_values(blocks);
-    for (int i = 0; i < blocks; i++) {
-      past_keys[i] = keys(sequence.blocks[i], layer, head);
-      past_values[i] = values(sequence.blocks[i], layer, head);
-    }
-    std::vector<float>& scratch = scratch_[thread];
-    scratch.resize(static_cast<size_t>(kQueries) * round_up(seen[size - 1], 16));
-    for (int query = head * queries_per_head; query < (head + 1) * queries_per_head; query++) {
-      kernels_.attend({past_keys.data(), past_values.data(), kBlock, s.wide != 0},
-                      &qkv_[static_cast<size_t>(first) * s.qkv_size() + query * s.head_dim], s.qkv_size(), size, seen,
-                      s.head_dim, scratch.data(),
-                      &mixed_[static_cast<size_t>(first) * s.query_size() + query * s.head_dim], s.query_size());
-    }
+  // One after the other take a head's keys and values while they are in the cache.
+  const int number = static_cast<int>(tiles.size()), groups = (number + kTilesPerTask - 1) / kTilesPerTask;
+  threads_.run(groups * s.kv_heads, [&](int task, int thread) {
+    const int first = task % groups * kTilesPerTask, last = std::min(first + kTilesPerTask, number);
+    for (int tile = first; tile < last; tile++)
+      attend_tile(sequences, tokens + tiles[tile].first, tiles[tile].first, tiles[tile].second, layer, task / groups,
+                  scratch_[thread]);
   });
+}
+
+// `size` tokens of one sequence, the first of which has the number `first`, with one head of keys and values.
+void Decoder::attend_tile(const std::vector<Sequence*>& sequences, const Token* tokens, int first, int size, int layer,
+                          int head, std::vector<float>& scratch) {
+  const Shape& s = shape_;
+  const Sequence& sequence = *sequences[tokens[0].part];
+  int seen[kQueries];
+  for (int i = 0; i < size; i++) seen[i] = tokens[i].position + 1;
+  const int blocks = (seen[size - 1] + kBlock - 1) / kBlock;
+  std::vector<const uint16_t*> past_keys(blocks), past_values(blocks);
+  for (int i = 0; i < blocks; i++) {
+    past_keys[i] = keys(sequence.blocks[i], layer, head);
+    past_values[i] = values(sequence.blocks[i], layer, head);
+  }
+  scratch.resize(static_cast<size_t>(kQueries) * round_up(seen[size - 1], 16));
+  const int queries_per_head = s.heads / s.kv_heads;
+  for (int query = head * queries_per_head; query < (head + 1) * queries_per_head; query++) {
+    kernels_.attend({past_keys.data(), past_values.data(), kBlock, s.wide != 0},
+                    &qkv_[static_cast<size_t>(first) * s.qkv_size() + query * s.head_dim], s.qkv_size(), size, seen,
+                    s.head_dim, scratch.data(),
+                    &mixed_[static_cast<size_t>(first) * s.query_size() + query * s.head_dim], s.query_size());
+  }
 }
 
 void Decoder::positions_up_to(int count) {

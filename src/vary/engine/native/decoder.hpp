@@ -92,6 +92,8 @@ class Decoder {
   void normalize(const float* weight, int tokens);
   void keep(const std::vector<Sequence*>& sequences, const Token* tokens, int count, int layer);
   void attend(const std::vector<Sequence*>& sequences, const Token* tokens, int count, int layer);
+  void attend_tile(const std::vector<Sequence*>& sequences, const Token* tokens, int first, int size, int layer,
+                   int head, std::vector<float>& scratch);
   void put_away(const float* values, uint16_t* to) const;  // one head's key or value
   void positions_up_to(int position);
 

@@ -143,23 +143,23 @@ static inline void products(const Matrix& matrix, int block, const Rows& rows, i
   else float_products<kTokens, uint16_t>(matrix, block, rows, token, sums);
 }
 
+// The sums of one token and block, and of the values beside them where those are gates, to their place.
 static inline void write_out(const float* sums, const float* values, const Output& output, int token, int block) {
-  float* to = output.values + static_cast<size_t>(token) * output.size + static_cast<size_t>(block) * kBlockRows;
+  const int first = block * kBlockRows, count = output.size - first;  // the last block may be filled up
+  float* to = output.values + static_cast<size_t>(token) * output.size + first;
   float part[kBlockRows];
+  if (count < kBlockRows && output.then == Then::kAdd) std::memcpy(part, to, sizeof(float) * count);
+  const float* before = count < kBlockRows ? part : to;
   for (int v = 0; v < kBlockRows; v += kLanes) {
     Floats value = load(sums + v);
     if (output.then == Then::kSwiGlu) value = value / (exponential(-value) + 1.0f) * load(values + v);
-    store(part + v, value);
+    else if (output.then == Then::kAdd) value = load(before + v) + value;
+    else if (output.bias != nullptr && count >= kBlockRows) value += load(output.bias + first + v);
+    store(count < kBlockRows ? part + v : to + v, value);
   }
-  const int left = output.size - block * kBlockRows;
-  const int count = left < kBlockRows ? left : kBlockRows;
-  if (output.then == Then::kAdd) {
-    for (int row = 0; row < count; row++) to[row] += part[row];
-  } else if (output.bias != nullptr) {
-    for (int row = 0; row < count; row++) to[row] = part[row] + output.bias[block * kBlockRows + row];
-  } else {
-    for (int row = 0; row < count; row++) to[row] = part[row];
-  }
+  if (count >= kBlockRows) return;
+  for (int row = 0; row < count; row++)
+    to[row] = part[row] + (output.then == Then::kStore && output.bias != nullptr ? output.bias[first + row] : 0.0f);
 }
 
 template <int kTokens>
@@ -231,25 +231,47 @@ static void to_halves(const float* values, int count, uint16_t* halves) {
 static inline Floats load_past(const uint16_t* from) { return load_half(from); }
 static inline Floats load_past(const float* from) { return load(from); }
 
+// The products of queries with a few neighbouring keys, each key's to lanes that are still to be added up.
+template <int kCount, int kKeys, class Kept>
+static inline void score_keys(const Kept* keys, const float* queries, int stride, int head_dim,
+                              Floats (*products)[kLanes], int first) {
+  Floats totals[kCount][kKeys];
+#pragma GCC unroll 16
+  for (int q = 0; q < kCount; q++)
+#pragma GCC unroll 16
+    for (int p = 0; p < kKeys; p++) totals[q][p] = Floats{};
+  for (int k = 0; k < head_dim; k += kLanes) {
+    Floats key[kKeys];
+#pragma GCC unroll 16
+    for (int p = 0; p < kKeys; p++) key[p] = load_past(keys + p * head_dim + k);
+#pragma GCC unroll 16
+    for (int q = 0; q < kCount; q++) {
+      const Floats query = load(queries + static_cast<size_t>(q) * stride + k);
+#pragma GCC unroll 16
+      for (int p = 0; p < kKeys; p++) totals[q][p] = fma(key[p], query, totals[q][p]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int q = 0; q < kCount; q++)
+#pragma GCC unroll 16
+    for (int p = 0; p < kKeys; p++) products[q][first + p] = totals[q][p];
+}
+
 // Scaled products of the queries with the keys, which are kept as `Kept`: scores (kCount, width).
 template <int kCount, class Kept>
 static void score(const Past& past, const float* queries, int stride, int most, int width, int head_dim,
                   float* scores) {
+  constexpr int kKeys = kLanes == 16 ? 4 : 2;  // whose sums stay in registers
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
   for (int start = 0; start < most; start += kLanes) {  // of one block, as its size is a multiple of kLanes
     const int count = most - start < kLanes ? most - start : kLanes;
     const Kept* keys = reinterpret_cast<const Kept*>(past.keys[start / past.block]) +
                        static_cast<size_t>(start % past.block) * head_dim;
     Floats products[kCount][kLanes]{};
-    for (int p = 0; p < count; p++, keys += head_dim) {
-      Floats total[kCount]{};
-      for (int k = 0; k < head_dim; k += kLanes) {
-        const Floats key = load_past(keys + k);
-        for (int q = 0; q < kCount; q++)
-          total[q] = fma(key, load(queries + static_cast<size_t>(q) * stride + k), total[q]);
-      }
-      for (int q = 0; q < kCount; q++) products[q][p] = total[q];
-    }
+    int p = 0;
+    for (; p + kKeys <= count; p += kKeys)
+      score_keys<kCount, kKeys>(keys + p * head_dim, queries, stride, head_dim, products, p);
+    for (; p < count; p++) score_keys<kCount, 1>(keys + p * head_dim, queries, stride, head_dim, products, p);
     for (int q = 0; q < kCount; q++) store(scores + q * width + start, sums_of(products[q]) * scale);
   }
 }
@@ -259,18 +281,29 @@ template <int kCount, int kVectors, class Kept>
 static void weigh(const Past& past, const float* weights, int most, int width, int head_dim, float* output,
                   int stride) {
   for (int k = 0; k < head_dim; k += kLanes * kVectors) {
-    Floats sums[kCount][kVectors]{};
+    Floats sums[kCount][kVectors];
+#pragma GCC unroll 16
+    for (int q = 0; q < kCount; q++)
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; v++) sums[q][v] = Floats{};
     for (int start = 0; start < most; start += past.block) {
       const Kept* values = reinterpret_cast<const Kept*>(past.values[start / past.block]) + k;
       const int end = most - start < past.block ? most - start : past.block;
       for (int p = 0; p < end; p++, values += head_dim) {
-        for (int v = 0; v < kVectors; v++) {
-          const Floats value = load_past(values + v * kLanes);
-          for (int q = 0; q < kCount; q++) sums[q][v] = fma(all(weights[q * width + start + p]), value, sums[q][v]);
+        Floats value[kVectors];
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; v++) value[v] = load_past(values + v * kLanes);
+#pragma GCC unroll 16
+        for (int q = 0; q < kCount; q++) {
+          const Floats weight = all(weights[q * width + start + p]);
+#pragma GCC unroll 16
+          for (int v = 0; v < kVectors; v++) sums[q][v] = fma(weight, value[v], sums[q][v]);
         }
       }
     }
+#pragma GCC unroll 16
     for (int q = 0; q < kCount; q++)
+#pragma GCC unroll 16
       for (int v = 0; v < kVectors; v++)
         store(output + static_cast<size_t>(q) * stride + k + v * kLanes, sums[q][v]);
   }
@@ -298,8 +331,12 @@ static void attend_kept(const Past& past, const float* queries, int stride, cons
   const int most = seen[kCount - 1], width = (most + 15) / 16 * 16;
   score<kCount, Kept>(past, queries, stride, most, width, head_dim, scratch);
   for (int q = 0; q < kCount; q++) soften(scratch + q * width, seen[q], width);
-  constexpr int kWide = kLanes == 16 ? 2 : kCount == 1 ? 4 : 2;  // that divide a head's width
-  weigh<kCount, kWide, Kept>(past, scratch, most, width, head_dim, output, output_stride);
+  // Vectors at a time that divide a head's width and leave registers.
+  constexpr int kWide = kLanes == 16 || kCount == 1 ? 4 : 2, kNarrow = kLanes == 16 ? 2 : kWide;
+  if (head_dim % (kWide * kLanes) == 0)
+    weigh<kCount, kWide, Kept>(past, scratch, most, width, head_dim, output, output_stride);
+  else
+    weigh<kCount, kNarrow, Kept>(past, scratch, most, width, head_dim, output, output_stride);
 }
 
 template <int kCount>

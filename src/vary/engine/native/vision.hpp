@@ -15,8 +15,9 @@ namespace vary {
 namespace vision {
 
 // How products are computed.  Integers have a scale for each output of a matrix and one for each row that is
-// multiplied with it, found as the row is there; attention is computed in floats always.
-enum class Precision : int32_t { kFloat32 = 0, kInt16 = 1, kInt8 = 2 };
+// multiplied with it, found as the row is there.  bfloat16 rounds inputs and weights of all products, attention's too,
+// whose sums are float32; only processors with tiles (AMX) have it.
+enum class Precision : int32_t { kFloat32 = 0, kInt16 = 1, kInt8 = 2, kBFloat16 = 3 };
 
 struct Shape {
   Precision precision;
@@ -85,14 +86,16 @@ struct Kernels {
 };
 
 // Null where this processor, or this build, has none.
+const Kernels* amx_kernels();     // tiles, beside AVX-512; for bfloat16
 const Kernels* avx512_kernels();  // AVX-512 with VNNI
 const Kernels* avx2_kernels();    // with FMA
 const Kernels* neon_kernels();    // 64-bit ARM
 const Kernels* plain_kernels();   // any processor
 
-// The best ones that this processor runs, or those of a name; null where they do not run.
-inline const Kernels* best_kernels(const char* name = "") {
-  for (const Kernels* kernels : {avx512_kernels(), avx2_kernels(), neon_kernels(), plain_kernels()})
+// The best ones that this processor runs for a precision, or those of a name; null where they do not run.
+inline const Kernels* best_kernels(Precision precision, const char* name = "") {
+  const Kernels* tiles = precision == Precision::kBFloat16 ? amx_kernels() : nullptr;
+  for (const Kernels* kernels : {tiles, avx512_kernels(), avx2_kernels(), neon_kernels(), plain_kernels()})
     if (kernels != nullptr && (*name == 0 || std::strcmp(name, kernels->name) == 0)) return kernels;
   return nullptr;
 }

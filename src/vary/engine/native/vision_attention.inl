@@ -5,7 +5,6 @@
 
 constexpr int kQueryBlock = 48;
 constexpr int kKeyBlock = 512;  // keys whose scores with the queries of a block stay in the second-level cache
-constexpr float kMasked = -1e30f;
 static_assert(kQueryBlock % kTileRows == 0 && kKeyBlock % kPanel == 0, "whole tiles");
 
 // What one thread works in.
@@ -42,7 +41,7 @@ struct Attention {
 
   // Queries `first` to `last` - 1 of those in the window whose first token is (top, left).
   void run(int top, int left, int first, int last) {
-    find_places(top, left);
+    find_places(grid, image, top, left, rows, columns, own, space.tokens, space.places);
     pack_keys();
     pack_values();
     const int count = static_cast<int>(space.places.size());
@@ -57,18 +56,6 @@ struct Attention {
     const int64_t token = space.tokens[place];
     const float* row = token < 0 ? block.qkv.bias : qkv + token * 3 * hidden;
     return row + what * hidden + head * dim;
-  }
-
-  void find_places(int top, int left) {
-    space.tokens.assign(places, -1);
-    space.places.clear();
-    for (int row = 0; row < rows && top + row < grid.rows; row++) {
-      for (int column = 0; column < own && left + column < grid.columns; column++) {
-        space.tokens[row * columns + column] =
-            (static_cast<int64_t>(image) * grid.rows + top + row) * grid.columns + left + column;
-        space.places.push_back(row * columns + column);
-      }
-    }
   }
 
   // Panels (words, kPanel keys), as matrices are packed.
@@ -130,7 +117,7 @@ struct Attention {
     Softmax softmax[kQueryBlock];
     for (int key = 0; key < padded; key += kKeyBlock) {
       const int keys = std::min(padded - key, kKeyBlock);
-      for (int i = 0; i < count; i++) start_scores(i, space.places[first + i], key, keys);
+      for (int i = 0; i < count; i++) start(i, space.places[first + i], key, keys);
       add_scores(count, key, keys);
       for (int i = 0; i < count; i++) weigh(i, keys, softmax[i]);
       add_values(count, key, keys, softmax);
@@ -158,24 +145,13 @@ struct Attention {
   }
 
   // The scores of one query begin as what `keys` keys from `key` on have by their rows and columns.
-  void start_scores(int query, int place, int key, int keys) {
-    float* scores = &space.scores[static_cast<size_t>(query) * kScoreStride];
+  void start(int query, int place, int key, int keys) {
     const float* by_row =
         &space.by_row[static_cast<size_t>(query) * row_stride] + (block.table_rows / 2 - place / columns);
     const float* by_column =
         &space.by_column[static_cast<size_t>(query) * column_stride] + (block.table_columns / 2 - place % columns);
-    const int end = std::min(key + keys, places);
-    for (int at = key; at < end;) {
-      const int row = at / columns, begin = row * columns;
-      const int from = at, stop = std::min(begin + columns, end);
-      for (; at < stop; at += kLanes) store(scores + (at - key), load(by_column + (at - begin)) + by_row[row]);
-      at = stop;  // what was written beyond the row's end is written over
-      if (own < columns) {
-        const int foreign = std::max(from, std::min(begin + own, stop));
-        std::fill(scores + (foreign - key), scores + (stop - key), kMasked);
-      }
-    }
-    std::fill(scores + std::max(end - key, 0), scores + keys, kMasked);
+    float* scores = &space.scores[static_cast<size_t>(query) * kScoreStride];
+    start_scores(scores, by_row, by_column, columns, own, key, keys, places);
   }
 
   void add_scores(int count, int key, int keys) {

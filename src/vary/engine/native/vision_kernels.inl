@@ -1,5 +1,9 @@
 // All kernels of the vision vocabulary network, for one kind of processor; see vision_products.inl for what it needs.
+#include "vision_vectors.inl"
+
 #include "vision_products.inl"
+
+#include "vision_window.inl"
 
 #include "vision_attention.inl"
 

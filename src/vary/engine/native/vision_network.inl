@@ -1,19 +1,5 @@
 // The network: attention by heads, all else by blocks of tokens, which stay in the cache from one matrix to the next.
 
-static void normalize(const float* values, int count, const Norm& norm, float epsilon, float* output) {
-  Floats total = all(0);
-  for (int i = 0; i < count; i += kLanes) total += load(values + i);
-  const float mean = sum(total) / count;
-  Floats squares = all(0);
-  for (int i = 0; i < count; i += kLanes) {
-    const Floats difference = load(values + i) - mean;
-    squares = fma(difference, difference, squares);
-  }
-  const float factor = 1.0f / std::sqrt(sum(squares) / count + epsilon);
-  for (int i = 0; i < count; i += kLanes)
-    store(output + i, fma((load(values + i) - mean) * factor, load(norm.weight + i), load(norm.bias + i)));
-}
-
 // What one thread works in.
 struct Scratch {
   Rows rows;
@@ -119,8 +105,8 @@ struct Network {
 };
 
 static bool takes(const Shape& shape) {
-  return shape.hidden % kPanel == 0 && shape.inner % kPanel == 0 && shape.heads > 0 &&
-         shape.hidden % shape.heads == 0 && shape.hidden / shape.heads % kPanel == 0;
+  return shape.precision != Precision::kBFloat16 && shape.hidden % kPanel == 0 && shape.inner % kPanel == 0 &&
+         shape.heads > 0 && shape.hidden % shape.heads == 0 && shape.hidden / shape.heads % kPanel == 0;
 }
 
 static size_t packed_bytes(Precision precision, int outputs, int inputs) {

@@ -1,87 +1,13 @@
 // Products of packed matrices in three precisions, in terms of vectors; included once for every kind of processor, in
 // a namespace of its own, behind what that knows of vectors: kLanes, kTileRows, Floats, Integers, a few functions.
 
-// A tile is kTileRows rows times kPanel columns of a product; its sums stay in registers.  Panels are as wide on every
-// kind of processor, so that what Python packs is the same.
-constexpr int kPanel = 16;
+// A tile is kTileRows rows times kPanel columns of a product; its sums stay in registers.
 constexpr int kVectors = kPanel / kLanes;
 constexpr int kWordBlock = 384;  // words of a panel at a time, 24 KiB
 constexpr int kRowBlock = 96;     // rows that one task takes through a matrix
 static_assert(kRowBlock % kTileRows == 0, "whole tiles");
 
-static inline int rounded_up(int value, int step) { return (value + step - 1) / step * step; }
-
-static inline Floats load(const float* from) {
-  Floats value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
-static inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }
-static inline void store(int32_t* to, Integers value) { std::memcpy(to, &value, sizeof value); }
-static inline Integers load(const int32_t* from) {
-  Integers value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
-// Memory that begins at a cache line.
-template <class T>
-struct CacheLines {
-  using value_type = T;
-  T* allocate(size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{64})); }
-  void deallocate(T* from, size_t) { ::operator delete(from, std::align_val_t{64}); }
-  template <class U>
-  bool operator==(const CacheLines<U>&) const { return true; }
-  template <class U>
-  bool operator!=(const CacheLines<U>&) const { return false; }
-  CacheLines() = default;
-  template <class U>
-  CacheLines(const CacheLines<U>&) {}
-};
-template <class T>
-using Aligned = std::vector<T, CacheLines<T>>;
-
 using Panel = Floats[kVectors];  // a row's outputs of one panel
-
-static inline Floats to_floats(Floats value) { return value; }
-static inline Floats all(float value) { return value - Floats{}; }
-
-static inline float sum(Floats value) {
-  float total = 0;
-  for (int lane = 0; lane < kLanes; lane++) total += value[lane];
-  return total;
-}
-static inline float largest_of(Floats value) {
-  float found = value[0];
-  for (int lane = 1; lane < kLanes; lane++) found = value[lane] > found ? value[lane] : found;
-  return found;
-}
-
-// e^x for x of at most 80, to a relative error of 2e-7: x = n ln 2 + r, e^r by its series.
-static inline Floats exponential(Floats x) {
-  x = largest(x, all(-87.0f));
-  const Floats n = rounded(x * 1.44269504f);
-  Floats r = fma(n, all(-0.693359375f), x);
-  r = fma(n, all(2.12194440e-4f), r);
-  Floats p = fma(r, all(1.0f / 720), all(1.0f / 120));
-  p = fma(p, r, all(1.0f / 24));
-  p = fma(p, r, all(1.0f / 6));
-  p = fma(p, r, all(0.5f));
-  p = fma(p, r, all(1.0f));
-  p = fma(p, r, all(1.0f));
-  return times_power_of_two(p, n);
-}
-
-// x Phi(x); the error function after Abramowitz and Stegun, 7.1.26, good to 1.5e-7.
-static inline Floats gelu(Floats x) {
-  const Floats z = absolute(x) * 0.70710678f;
-  const Floats t = 1.0f / fma(z, all(0.3275911f), all(1.0f));
-  Floats p = fma(t, all(1.061405429f), all(-1.453152027f));
-  p = fma(p, t, all(1.421413741f));
-  p = fma(p, t, all(-0.284496736f));
-  p = fma(p, t, all(0.254829592f)) * t;
-  const Floats half_tail = 0.5f * p * exponential(-z * z);  // Phi(-|x|)
-  return fma(-absolute(x), half_tail, largest(x, all(0.0f)));
-}
 
 // The three precisions.  A word of 32 bits holds one to four neighbouring inputs; `kInputs` is the largest size of
 // an input's integer, `kWeights` that of a weight's.
