@@ -59,6 +59,19 @@ def test_each_branch_counts(model: VaryForConditionalGeneration, batch: dict[str
         assert not torch.allclose(model(**{**batch, name: batch[name] * 0}).logits, found, atol=1e-3)
 
 
+@torch.no_grad()
+def test_clip_may_have_a_type_of_its_own(
+    model: VaryForConditionalGeneration, batch: dict[str, Tensor]
+) -> None:
+    pixels = {name: batch[name] for name in ("pixel_values", "pixel_values_clip")}
+    expected = torch.stack(list(model.get_image_features(**pixels).pooler_output))
+    assert model.model.clip is not None
+    model.model.clip.to(torch.bfloat16)
+    found = torch.stack(list(model.get_image_features(**pixels).pooler_output))
+    assert found.dtype == expected.dtype == torch.float32
+    assert 0 < (found - expected).norm() / expected.norm() < 1e-2
+
+
 @pytest.mark.parametrize("images", [2, 4])
 def test_number_of_images_must_fit_the_prompts(
     model: VaryForConditionalGeneration, batch: dict[str, Tensor], images: int

@@ -11,7 +11,7 @@ from vary.engine.decoders.interface import Decoder
 from vary.engine.grouped_linear import grouped_linears
 from vary.engine.offload import is_offloaded
 from vary.engine.surveys import use_native_survey
-from vary.engine.vision import fastest_precision, use_native_blocks
+from vary.engine.vision import fastest_precision, use_native_vision
 from vary.errors import NativeError
 from vary.model.modeling import VaryForConditionalGeneration
 
@@ -25,8 +25,8 @@ def use_fast_parts(
 
     On a CPU the native kernels compute the vision vocabulary network, and look through the scores of a CTC
     branch.  In float32 they add up in another order than PyTorch; of a checkpoint in another type, or with
-    packed weights, products are in bfloat16 where the processor multiplies it (AMX), and elsewhere have 12
-    bits and more, which is closer.  On a GPU both the network and the language model have kernels.  Where
+    packed weights, products are in bfloat16 where the processor multiplies it (AMX), CLIP's too, and elsewhere
+    have 12 bits and more, which is closer.  On a GPU both the network and the language model have kernels.  Where
     there are none, or weights are offloaded, PyTorch computes.
 
     Args:
@@ -43,7 +43,7 @@ def use_fast_parts(
     with suppress(NativeError):
         if model.device.type == "cpu":
             network = model.model.vision_vocabulary
-            vision = use_native_blocks(network, "float32" if exact else fastest_precision(network))
+            vision = use_native_vision(model.model, "float32" if exact else fastest_precision(network))
             if exact and model.config.vision_vocabulary_config.ctc_frames:
                 use_native_survey(model)
         elif model.device.type == "cuda":

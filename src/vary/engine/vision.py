@@ -15,6 +15,7 @@ from vary.engine.native.vision import PANEL, Block, Grid, Norm, VisionMatrix, Vi
 from vary.errors import NativeError
 from vary.model import vision_vocabulary as networks
 from vary.model.configuration import VisionVocabularyConfig
+from vary.model.modeling import VaryModel
 from vary.model.vision_vocabulary import VisionVocabulary, table_for
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "VisionPrecision",
     "fastest_precision",
     "use_native_blocks",
+    "use_native_vision",
     "vision_library",
 ]
 
@@ -215,3 +217,16 @@ def use_native_blocks(network: VisionVocabulary, precision: VisionPrecision = "f
     blocks = NativeBlocks(network, precision)
     network.block_runner = blocks
     return blocks.name
+
+
+def use_native_vision(model: VaryModel, precision: VisionPrecision) -> str:
+    """Lets native kernels compute the vocabulary network of a model that only reads; CLIP stays with PyTorch.
+
+    Where the kernels compute in bfloat16, CLIP does too: PyTorch multiplies it with the same instructions.
+
+    Returns, and raises, what `use_native_blocks` does.
+    """
+    name = use_native_blocks(model.vision_vocabulary, precision)
+    if precision == "bfloat16" and model.clip is not None:
+        model.clip.to(torch.bfloat16)
+    return name

@@ -189,14 +189,14 @@ class VaryModel(VaryPreTrainedModel):
     def clip_features(self, pixel_values: Tensor) -> Tensor:
         """CLIP's hidden state before its last layer, the class token dropped: (images, N, C).
 
-        The layers behind it are not computed.
+        The layers behind it are not computed.  CLIP may have a type of its own.
         """
         assert self.clip is not None
         layers, chosen = self.clip.encoder.layers, self.config.vision_select_layer
-        hidden: Tensor = self.clip.pre_layrnorm(self.clip.embeddings(pixel_values))
+        hidden: Tensor = self.clip.pre_layrnorm(self.clip.embeddings(pixel_values.to(self.clip.dtype)))
         for layer in layers[: chosen if chosen >= 0 else len(layers) + 1 + chosen]:
             hidden = layer(hidden, None)
-        return hidden[:, 1:]
+        return hidden[:, 1:].to(pixel_values.dtype)
 
     def embed(self, input_ids: Tensor, features: VaryImageFeatures | None) -> Tensor:
         """Token embeddings (B, T, hidden), image tokens in their placeholders in the order of the images.

@@ -16,7 +16,7 @@ from vary.bench.shapes import encoder_only
 from vary.bench.weights import build_model
 from vary.engine.cuda.branches import use_gpu_vision
 from vary.engine.decoders.interface import Decoder, Entry, RunsAhead
-from vary.engine.vision import VisionPrecision, use_native_blocks
+from vary.engine.vision import VisionPrecision, use_native_blocks, use_native_vision
 from vary.errors import NativeError
 from vary.model.configuration import VaryConfig
 from vary.model.vision_vocabulary import VisionVocabulary
@@ -82,7 +82,7 @@ class _Encoder:
         dtype = DTYPES.get(order.precision, torch.float32)
         self._model = build_model(encoder_only(order.config), order.weights, dtype).to(order.device)
         if order.precision not in DTYPES:
-            use_native_blocks(self._model.model.vision_vocabulary, _vision_precision(order.precision))
+            use_native_vision(self._model.model, _vision_precision(order.precision))
         elif order.device.type == "cuda":
             use_gpu_vision(self._model)
 
