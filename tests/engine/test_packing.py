@@ -50,7 +50,7 @@ def packed(table: Tensor, kind: Precision, **options: int) -> Tensor:
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_weight_is_off_by_at_most_a_step(
+def test_a_weight_is_off_by_at_most_two_steps(
     rows: int, columns: int, name: str, size: float, seed: int
 ) -> None:
     torch.manual_seed(seed)
@@ -62,13 +62,14 @@ def test_a_weight_is_off_by_at_most_a_step(
     elif kind.kind == "bfloat16":
         assert torch.equal(found, table.bfloat16().float())
     else:
-        # A step is at most 30 % wider than the plain one, and the largest weight may lie a step outside.
-        steps = {"int8": 127, "int4": 7}[kind.kind]
+        # Scales of 4 bits are tried for which the largest weight would be up to 9.6, of which 2.6 are cut off
+        # where it has the other sign: not quite two plain steps.  Scales of 8 bits stay near the plain one.
+        steps, off = {"int8": (127, 1.3), "int4": (7, 2.0)}[kind.kind]
         for start in range(0, columns, kind.group):
             group = slice(start, start + kind.group)
             most = table[:, group].abs().amax(1, keepdim=True)
             # ... and the scale itself is a float16, 6e-8 apart where it is least.
-            assert ((found - table)[:, group].abs() <= 1.3 * most / steps + steps * 3e-8 + 1e-7).all()
+            assert ((found - table)[:, group].abs() <= off * most / steps + steps * 3e-8 + 1e-7).all()
 
 
 @pytest.mark.parametrize("name", ["int4-g32", "int4-g64", "int4-g128", "int8-g64"])

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import vary.engine.native
+from vary.engine.native import kernels_name
 
 SOURCES = Path(vary.engine.native.__file__).parent
 HERE = Path(__file__).parent / "native"
-CPU = Path("/proc/cpuinfo")
-AMX = CPU.exists() and "amx_bf16" in CPU.read_text(encoding="utf-8").split()
+AMX = kernels_name() == "AMX"
 
 
 def bits(folder: Path, *flags: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from factories import randomise, tiny_vision_vocabulary
+from vary.engine.native import kernels_name
 from vary.engine.vision import PRECISIONS, NativeBlocks, VisionPrecision, fastest_precision, use_native_blocks
 from vary.errors import NativeError
 from vary.model.configuration import VisionVocabularyConfig
@@ -18,8 +18,7 @@ from vary.model.vision_vocabulary import VisionVocabulary
 # The largest relative errors of the blocks' output; random weights are worse than trained ones.
 ERRORS: dict[VisionPrecision, float] = {"float32": 2e-6, "int16": 3e-3, "int8": 8e-2, "bfloat16": 1.5e-2}
 WIDTH = 64
-CPU = Path("/proc/cpuinfo")
-AMX = CPU.exists() and "amx_bf16" in CPU.read_text(encoding="utf-8").split()
+AMX = kernels_name() == "AMX"
 HERE = [precision for precision in PRECISIONS if AMX or precision != "bfloat16"]
 EVERY_PRECISION = pytest.mark.parametrize(
     "precision",

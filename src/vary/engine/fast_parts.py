@@ -8,6 +8,7 @@ import torch
 
 from vary.engine.decoders.graphed import GraphDecoder
 from vary.engine.decoders.interface import Decoder
+from vary.engine.decoders.sequences import NativeSequences
 from vary.engine.grouped_linear import grouped_linears
 from vary.engine.offload import is_offloaded
 from vary.engine.surveys import use_native_survey
@@ -25,9 +26,9 @@ def use_fast_parts(
 
     On a CPU the native kernels compute the vision vocabulary network, and look through the scores of a CTC
     branch.  In float32 they add up in another order than PyTorch; of a checkpoint in another type, or with
-    packed weights, products are in bfloat16 where the processor multiplies it (AMX), CLIP's too, and elsewhere
-    have 12 bits and more, which is closer.  On a GPU both the network and the language model have kernels.  Where
-    there are none, or weights are offloaded, PyTorch computes.
+    rounded weights, products are in bfloat16 where the processor multiplies it (AMX), CLIP's too, and
+    elsewhere have 12 bits and more, which is closer.  On a GPU both the network and the language model have
+    kernels.  Where there are none, or weights are offloaded, PyTorch computes.
 
     Args:
         model: on its device, in evaluation mode; its weights do not change any more.
@@ -39,12 +40,13 @@ def use_fast_parts(
     vision = "PyTorch"
     if is_offloaded(model):  # what is fast reads weights where they were when it was built
         return vision, decoder
-    exact = decoder is None and model.dtype == torch.float32 and not grouped_linears(model)
+    rounded = bool(grouped_linears(model)) or (decoder is not None and not _in_float32(decoder))
+    exact = model.dtype == torch.float32 and not rounded
     with suppress(NativeError):
         if model.device.type == "cpu":
             network = model.model.vision_vocabulary
             vision = use_native_vision(model.model, "float32" if exact else fastest_precision(network))
-            if exact and model.config.vision_vocabulary_config.ctc_frames:
+            if exact and decoder is None and model.config.vision_vocabulary_config.ctc_frames:
                 use_native_survey(model)
         elif model.device.type == "cuda":
             from vary.engine.cuda.branches import use_gpu_vision  # imports Triton
@@ -53,3 +55,8 @@ def use_fast_parts(
     if model.device.type == "cuda" and decoder is None and GraphDecoder.supports(model):
         decoder = GraphDecoder(model)
     return vision, decoder
+
+
+def _in_float32(decoder: Decoder) -> bool:
+    """Whether a decoder's packed weights are those of the checkpoint, unrounded."""
+    return isinstance(decoder, NativeSequences) and decoder.precision == "float32"

@@ -176,7 +176,8 @@ def _refusal(config: VisionVocabularyConfig, precision: VisionPrecision) -> str:
     if precision == "bfloat16" and others:
         return (
             "the native kernels of the vision vocabulary network need a processor with AMX, Linux 5.16 or "
-            f"newer, and widths and heads in multiples of {TILE} channels for bfloat16; this network has "
+            "newer, a build by GCC 11, Clang 12 or newer, and widths and heads in multiples of "
+            f"{TILE} channels for bfloat16; this network has "
             f"{config.hidden_size} channels and {config.num_attention_heads} heads, and can have "
             f"{', '.join(others)} here"
         )

@@ -14,9 +14,9 @@ from vary.errors import ContextError, NativeError
 
 __all__ = ["NativeSequences"]
 
-TOKEN_COSTS = {"AMX": 0.06, "AVX-512": 0.1}
-"""Of one more token in a step, by kernels, as measured; with others, such as AVX2's, one token waits for memory and
-more than two for arithmetic.
+TOKEN_COSTS = {"AMX": 0.05, "AVX-512": 0.1}
+"""Of one more token in a step, by kernels, as measured; with others, such as AVX2's, one token waits for
+memory and more than two for arithmetic.
 """
 
 
@@ -54,6 +54,7 @@ class NativeSequences:
         self._library = load_library()
         chosen = kernels_name(kernels)
         self.name: str = f"native {precision} ({chosen})"
+        self.precision = precision
         self.token_cost = TOKEN_COSTS.get(chosen, 0.3)
         self.vocabulary_size, self.hidden_size = shape.vocabulary, shape.hidden
         self.context: int | None = shape.context

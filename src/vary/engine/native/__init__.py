@@ -16,7 +16,7 @@ from vary.errors import NativeError
 
 __all__ = ["Layer", "Matrix", "Part", "Shape", "check", "kernels_name", "load_library"]
 
-VERSION = 4
+VERSION = 5
 """Of the C functions and of how weights lie in memory; `library.cpp` has the same number."""
 MISSING = (
     "the native kernels were not built with this installation; install a C++ compiler (such as g++) and then "

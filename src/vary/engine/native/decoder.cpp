@@ -11,7 +11,7 @@ namespace vary {
 namespace {
 
 constexpr int kTokensAtOnce = 512;  // of a long prompt; more only take more memory
-constexpr int kTilesPerTask = 8;    // of tokens that attend together
+constexpr int kTilesPerTask = 8;    // of tokens that attend, at most
 constexpr int kFewTokens = 4;       // so few are prepared without the other threads
 
 int round_up(int value, int unit) { return (value + unit - 1) / unit * unit; }
@@ -162,9 +162,9 @@ void Decoder::multiply(const Matrix& matrix, const float* input, int tokens, con
     });
     rows = {nullptr, integers_.data(), scales_.data(), corrections_.data(), stride, groups};
   }
-  // Some shares for every thread, each of an even number of blocks.
+  // Some shares for every thread; each prepares the rows for itself, which pays for some blocks.
   const int blocks = matrix.blocks();
-  const int share = std::max(2, round_up(blocks / (threads_.count() * 8), 2));
+  const int share = std::max(4, round_up(blocks / (threads_.count() * 8), 4));
   threads_.run((blocks + share - 1) / share, [&](int part, int) {
     kernels_.multiply(matrix, rows, tokens, part * share, std::min(blocks, (part + 1) * share), output);
   });
@@ -199,18 +199,23 @@ void Decoder::put_away(const float* values, uint16_t* to) const {
 void Decoder::attend(const std::vector<Sequence*>& sequences, const Token* tokens, int count, int layer) {
   const Shape& s = shape_;
   std::vector<std::pair<int, int>> tiles;  // first token and number of tokens, of one sequence
+  std::vector<int> groups;  // their first tiles; those of a group are of one sequence
+  // A group takes a head's keys and values out of the cache after its first tile.  There are enough for all threads.
+  const int most = std::clamp(count * s.kv_heads / (kQueries * 2 * threads_.count()), 1, kTilesPerTask);
   for (int i = 0; i < count;) {
     int size = 1;
     while (size < kQueries && i + size < count && tokens[i + size].part == tokens[i].part) size++;
+    const int number = static_cast<int>(tiles.size());
+    if (groups.empty() || number - groups.back() == most || tokens[i].part != tokens[i - 1].part)
+      groups.push_back(number);
     tiles.emplace_back(i, size);
     i += size;
   }
-  // One after the other take a head's keys and values while they are in the cache.
-  const int number = static_cast<int>(tiles.size()), groups = (number + kTilesPerTask - 1) / kTilesPerTask;
-  threads_.run(groups * s.kv_heads, [&](int task, int thread) {
-    const int first = task % groups * kTilesPerTask, last = std::min(first + kTilesPerTask, number);
-    for (int tile = first; tile < last; tile++)
-      attend_tile(sequences, tokens + tiles[tile].first, tiles[tile].first, tiles[tile].second, layer, task / groups,
+  groups.push_back(static_cast<int>(tiles.size()));
+  const int number = static_cast<int>(groups.size()) - 1;
+  threads_.run(number * s.kv_heads, [&](int task, int thread) {
+    for (int tile = groups[task % number]; tile < groups[task % number + 1]; tile++)
+      attend_tile(sequences, tokens + tiles[tile].first, tiles[tile].first, tiles[tile].second, layer, task / number,
                   scratch_[thread]);
   });
 }

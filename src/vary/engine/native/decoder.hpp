@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "aligned.hpp"
 #include "kernels.hpp"
 #include "matrix.hpp"
 #include "threads.hpp"
@@ -115,7 +116,7 @@ class Decoder {
   std::vector<float> cosines_, sines_;  // (position, head_dim / 2)
   int known_positions_ = 0;
   std::vector<float> states_, normed_, qkv_, mixed_, inner_;  // (tokens, ...) of one call
-  std::vector<int8_t> integers_;
+  Aligned<int8_t> integers_;
   std::vector<float> scales_;
   std::vector<int32_t> corrections_;
   std::vector<std::vector<float>> scratch_;  // of each thread, for scores

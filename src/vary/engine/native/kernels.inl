@@ -145,21 +145,22 @@ static inline void products(const Matrix& matrix, int block, const Rows& rows, i
 
 // The sums of one token and block, and of the values beside them where those are gates, to their place.
 static inline void write_out(const float* sums, const float* values, const Output& output, int token, int block) {
-  const int first = block * kBlockRows, count = output.size - first;  // the last block may be filled up
+  const int first = block * kBlockRows, count = output.size - first;
   float* to = output.values + static_cast<size_t>(token) * output.size + first;
-  float part[kBlockRows];
-  if (count < kBlockRows && output.then == Then::kAdd) std::memcpy(part, to, sizeof(float) * count);
-  const float* before = count < kBlockRows ? part : to;
+  const float* bias = output.bias == nullptr ? nullptr : output.bias + first;
+  float part[kBlockRows] = {}, part_bias[kBlockRows] = {};
+  const bool whole = count >= kBlockRows;  // else the last block is filled up, and goes through memory of its own
+  if (!whole && output.then == Then::kAdd) std::memcpy(part, to, sizeof(float) * count);
+  if (!whole && bias != nullptr) bias = static_cast<float*>(std::memcpy(part_bias, bias, sizeof(float) * count));
+  float* place = whole ? to : part;
   for (int v = 0; v < kBlockRows; v += kLanes) {
     Floats value = load(sums + v);
     if (output.then == Then::kSwiGlu) value = value / (exponential(-value) + 1.0f) * load(values + v);
-    else if (output.then == Then::kAdd) value = load(before + v) + value;
-    else if (output.bias != nullptr && count >= kBlockRows) value += load(output.bias + first + v);
-    store(count < kBlockRows ? part + v : to + v, value);
+    else if (output.then == Then::kAdd) value = load(place + v) + value;
+    else if (bias != nullptr) value += load(bias + v);
+    store(place + v, value);
   }
-  if (count >= kBlockRows) return;
-  for (int row = 0; row < count; row++)
-    to[row] = part[row] + (output.then == Then::kStore && output.bias != nullptr ? output.bias[first + row] : 0.0f);
+  if (!whole) std::memcpy(to, part, sizeof(float) * count);
 }
 
 template <int kTokens>
@@ -257,6 +258,11 @@ static inline void score_keys(const Kept* keys, const float* queries, int stride
     for (int p = 0; p < kKeys; p++) products[q][first + p] = totals[q][p];
 }
 
+template <class Kept>
+static inline void fetch(const Kept* from, int count) {
+  for (int i = 0; i < count; i += 64 / static_cast<int>(sizeof(Kept))) __builtin_prefetch(from + i, 0, 2);
+}
+
 // Scaled products of the queries with the keys, which are kept as `Kept`: scores (kCount, width).
 template <int kCount, class Kept>
 static void score(const Past& past, const float* queries, int stride, int most, int width, int head_dim,
@@ -265,8 +271,13 @@ static void score(const Past& past, const float* queries, int stride, int most, 
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
   for (int start = 0; start < most; start += kLanes) {  // of one block, as its size is a multiple of kLanes
     const int count = most - start < kLanes ? most - start : kLanes;
-    const Kept* keys = reinterpret_cast<const Kept*>(past.keys[start / past.block]) +
-                       static_cast<size_t>(start % past.block) * head_dim;
+    const size_t place = static_cast<size_t>(start % past.block) * head_dim;
+    const Kept* keys = reinterpret_cast<const Kept*>(past.keys[start / past.block]) + place;
+    // The values, whose turn is next, come from memory beside the keys, as do the keys after these.
+    fetch(reinterpret_cast<const Kept*>(past.values[start / past.block]) + place, kLanes * head_dim);
+    if (const int next = start + kLanes; next < most)
+      fetch(reinterpret_cast<const Kept*>(past.keys[next / past.block]) +
+                static_cast<size_t>(next % past.block) * head_dim, kLanes * head_dim);
     Floats products[kCount][kLanes]{};
     int p = 0;
     for (; p + kKeys <= count; p += kKeys)

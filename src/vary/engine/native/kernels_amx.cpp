@@ -1,5 +1,6 @@
 // Kernels for x86-64 processors with AMX: AVX-512's, but that tiles add up the products of integers with many rows.
 // They are sums of the same integers, scaled in the same order: the same bits.
+#include "aligned.hpp"
 #include "kernels_list.hpp"
 #include "tiles.hpp"
 
@@ -35,9 +36,6 @@ namespace amx {
 const Kernels kKernels = {"AMX", quantize, multiply_by_tiles, rms_norm, rotate, to_halves, attend};
 
 }  // namespace amx
-
-const Kernels* amx_kernels() { return avx512_kernels() != nullptr && tiles_allowed() ? &amx::kKernels : nullptr; }
-
 }  // namespace vary
 
 #if defined(VARY_EMULATE_AVX512)
@@ -46,6 +44,10 @@ const Kernels* amx_kernels() { return avx512_kernels() != nullptr && tiles_allow
 #else
 #pragma GCC pop_options
 #endif
+
+namespace vary {
+const Kernels* amx_kernels() { return avx512_kernels() != nullptr && tiles_allowed() ? &amx::kKernels : nullptr; }
+}  // namespace vary
 
 #else
 

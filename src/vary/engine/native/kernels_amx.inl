@@ -11,7 +11,7 @@ constexpr int kChunk = 4;   // blocks whose nibbles are spread out before all to
 
 // What one thread works in.
 struct TileSpace {
-  std::vector<int8_t> bytes;  // nibbles of kChunk blocks, spread out
+  Aligned<int8_t> bytes;      // nibbles of kChunk blocks, spread out
   std::vector<float> scales;  // of each tile of tokens (group, token)
 };
 
@@ -58,17 +58,17 @@ struct BlockTiles {
   bool ready;      // whether they are spread out already
   bool few;
 
+  int8_t* spread_place(int g) const { return place + (few ? g % kPlaces : g) * group * kBlockRows; }
   const int8_t* of(int g) const {
-    if (!kNibbles) return reinterpret_cast<const int8_t*>(values) + g * group * kBlockRows;
-    return place + (few ? g % kPlaces : g) * group * kBlockRows;
+    return kNibbles ? spread_place(g) : reinterpret_cast<const int8_t*>(values) + g * group * kBlockRows;
   }
   void prepare(int g) const {
     if (!kNibbles || ready || g >= groups) return;
-    spread(values + g * (group * kBlockRows / 2), group, const_cast<int8_t*>(of(g)));
+    spread(values + g * (group * kBlockRows / 2), group, spread_place(g));
   }
 };
 
-// One block for the tokens of a tile.
+// One block for the tokens of a tile.  Where they are fewer than kTokens the other rows come out as anything.
 template <int kTokens, bool kWhole, bool kNibbles>
 static void tile_products(const Matrix& matrix, int block, const int8_t* rows, const float* scales,
                           const BlockTiles<kNibbles>& tiles, float (*sums)[kBlockRows]) {

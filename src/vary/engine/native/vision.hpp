@@ -9,6 +9,7 @@
 #include <cstring>
 #include <initializer_list>
 
+#include "aligned.hpp"
 #include "threads.hpp"
 
 namespace vary {

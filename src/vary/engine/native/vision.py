@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 PANEL = 16
-"""Outputs that lie side by side in packed matrices and tables; `vision_products.inl` has it as kPanel."""
+"""Outputs that lie side by side in packed matrices and tables; `vision_vectors.inl` has it as kPanel."""
 
 
 class _Structure(ctypes.Structure):

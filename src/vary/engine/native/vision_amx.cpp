@@ -86,6 +86,19 @@ static void run(const Shape& shape, const Block* blocks, int count, const Grid& 
 
 }  // namespace amx
 
+}  // namespace vision
+}  // namespace vary
+
+#if defined(VARY_EMULATE_AMX)
+#elif defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+namespace vary {
+namespace vision {
+
 const Kernels* amx_kernels() {
   const Kernels* floats = avx512_kernels();  // what is no product of this precision
 #if !defined(VARY_EMULATE_AMX)
@@ -99,13 +112,6 @@ const Kernels* amx_kernels() {
 
 }  // namespace vision
 }  // namespace vary
-
-#if defined(VARY_EMULATE_AMX)
-#elif defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
 
 #else
 

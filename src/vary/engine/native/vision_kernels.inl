@@ -1,4 +1,5 @@
-// All kernels of the vision vocabulary network, for one kind of processor; see vision_products.inl for what it needs.
+// All kernels of the vision vocabulary network, for one kind of processor; see vision_vectors.inl and vision_products.inl
+// for what it needs.
 #include "vision_vectors.inl"
 
 #include "vision_products.inl"

@@ -19,23 +19,6 @@ static inline Integers load(const int32_t* from) {
   std::memcpy(&value, from, sizeof value);
   return value;
 }
-// Memory that begins at a cache line.
-template <class T>
-struct CacheLines {
-  using value_type = T;
-  T* allocate(size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{64})); }
-  void deallocate(T* from, size_t) { ::operator delete(from, std::align_val_t{64}); }
-  template <class U>
-  bool operator==(const CacheLines<U>&) const { return true; }
-  template <class U>
-  bool operator!=(const CacheLines<U>&) const { return false; }
-  CacheLines() = default;
-  template <class U>
-  CacheLines(const CacheLines<U>&) {}
-};
-template <class T>
-using Aligned = std::vector<T, CacheLines<T>>;
-
 static inline Floats to_floats(Floats value) { return value; }
 static inline Floats all(float value) { return value - Floats{}; }
 
