@@ -35,8 +35,8 @@ def node_modules() -> str:
 def chinese_fonts() -> FontCatalogue:
     """The installed fonts for Chinese; there must be one."""
     faces = find_fonts(required=PRINTABLE_ASCII + COMMON_CHINESE + "（）").faces
-    # Matplotlib draws nothing of a face with bitmaps of its own, as AR PL UMing has them at small sizes; the engine
-    # then looks for another chart.
+    # Matplotlib draws nothing of a face with bitmaps of its own, as AR PL UMing has them at small sizes; the
+    # engine then looks for another chart.
     usable = tuple(
         face for face in faces if face.index == 0 and face.kind == "text" and "UMing" not in face.family
     )
