@@ -13,6 +13,7 @@ from vary.datagen.chart.content import KINDS, ChartContent, finished
 from vary.datagen.chart.crowding import PaintedChart
 from vary.datagen.chart.echarts_painter import EchartsPainter
 from vary.datagen.chart.matplotlib_painter import paint_with_matplotlib
+from vary.datagen.chart.outlines import has_bitmaps
 from vary.datagen.chart.related import related_content
 from vary.datagen.chart.style import ChartStyle, draw_style
 from vary.datagen.fonts import COMMON_CHINESE, PRINTABLE_ASCII, FontCatalogue, FontFace, find_fonts
@@ -33,12 +34,10 @@ def node_modules() -> str:
 
 @pytest.fixture(scope="session")
 def chinese_fonts() -> FontCatalogue:
-    """The installed fonts for Chinese; there must be one."""
+    """The installed fonts for Chinese that every painter is given; there must be one."""
     faces = find_fonts(required=PRINTABLE_ASCII + COMMON_CHINESE + "（）").faces
-    # Matplotlib draws nothing of a face with bitmaps of its own, as AR PL UMing has them at small sizes; the
-    # engine then looks for another chart.
     usable = tuple(
-        face for face in faces if face.index == 0 and face.kind == "text" and "UMing" not in face.family
+        face for face in faces if face.index == 0 and face.kind == "text" and not has_bitmaps(face)
     )
     if not usable:
         pytest.fail("no Chinese font: apt-get install fonts-wqy-zenhei")
