@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -49,8 +49,9 @@ def packed(table: Tensor, kind: Precision, **options: int) -> Tensor:
     size=st.floats(1e-4, 1e3),
     seed=st.integers(0, 1000),
 )
+@example(rows=19, columns=97, name="int4-g128", size=1.0, seed=67)  # a weight is cut off by more than a step
 @settings(max_examples=60, deadline=None)
-def test_a_weight_is_off_by_at_most_two_steps(
+def test_a_weight_is_off_by_at_most_half_a_step(
     rows: int, columns: int, name: str, size: float, seed: int
 ) -> None:
     torch.manual_seed(seed)
@@ -62,14 +63,21 @@ def test_a_weight_is_off_by_at_most_two_steps(
     elif kind.kind == "bfloat16":
         assert torch.equal(found, table.bfloat16().float())
     else:
-        # Scales of 4 bits are tried for which the largest weight would be up to 9.6, of which 2.6 are cut off
-        # where it has the other sign: not quite two plain steps.  Scales of 8 bits stay near the plain one.
-        steps, off = {"int8": (127, 1.3), "int4": (7, 2.0)}[kind.kind]
+        _, raw = pack_matrix(table, kind, threads=1)
+        scales = torch.from_numpy(raw).float().view(-1, -(-columns // kind.group), 16).transpose(1, 2)
+        steps = scales.reshape(-1, scales.shape[2])[:rows].repeat_interleave(kind.group, 1)[:, :columns]
+        least, most = {"int8": (-127, 127), "int4": (-8, 7)}[kind.kind]
+        # What lies beyond the integers is cut off: 4 bits' scales are tried up to 9.6 for the largest weight.
+        inside = torch.where(
+            steps >= 0, table.clamp(least * steps, most * steps), table.clamp(most * steps, least * steps)
+        )
+        assert ((found - inside).abs() <= 0.501 * steps.abs() + 1e-7).all()
         for start in range(0, columns, kind.group):
             group = slice(start, start + kind.group)
-            most = table[:, group].abs().amax(1, keepdim=True)
-            # ... and the scale itself is a float16, 6e-8 apart where it is least.
-            assert ((found - table)[:, group].abs() <= off * most / steps + steps * 3e-8 + 1e-7).all()
+            peak = table[:, group].abs().amax(1, keepdim=True)
+            # A step is at most 30 % wider than the plain one; it is a float16, 6e-8 apart where it is least.
+            assert (steps[:, group].abs() - 6e-8 <= 1.3 * peak / most).all()
+            assert ((table - inside)[:, group].abs() <= 0.28 * peak + 1e-6).all()
 
 
 @pytest.mark.parametrize("name", ["int4-g32", "int4-g64", "int4-g128", "int8-g64"])
