@@ -5,6 +5,7 @@ Both in one run, one thread, on the shapes of a batch of text lines; prints mill
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 
@@ -36,6 +37,7 @@ def milliseconds(attend: Callable[[Tensor, Tensor, Tensor], Tensor], shape: tupl
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(1)
     for shape in SHAPES:
         slow, fast = milliseconds(fused, shape), milliseconds(written_out, shape)

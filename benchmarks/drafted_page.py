@@ -29,6 +29,7 @@ from vary.bench.orders import order_of
 from vary.engine.decoders.interface import Decoder, Entry
 from vary.engine.decoding import Prompt, decode
 from vary.engine.drafts import TextDraft
+from vary.engine.prompts import DraftUse
 from vary.model.tokenization import encode_text, load_qwen_tokenizer
 
 PROMPT, WRONG = 300, 0.03
@@ -115,7 +116,8 @@ def measure(args: argparse.Namespace, answer: list[int], text: str, tokenizer: A
         f"3 % wrong, {BURST} in a row": spoilt(text, BURST),
         "the answer itself": text,
     }
-    took: dict[str, list[tuple[float, float, int]]] = {name: [] for name in guesses}
+    took: dict[str, list[tuple[float, float]]] = {name: [] for name in guesses}
+    uses: dict[str, DraftUse] = {}  # the same in every round
     for _ in range(args.rounds):
         for name, guess in guesses.items():
             started = time.perf_counter()
@@ -128,15 +130,19 @@ def measure(args: argparse.Namespace, answer: list[int], text: str, tokenizer: A
             )
             assert decoded.ids == answer, "a draft changed the answer"
             ended = time.perf_counter()
-            took[name].append((encoded - started, ended - encoded, decoded.use.steps))
+            took[name].append((encoded - started, ended - encoded))
+            uses[name] = decoded.use
     print(f"{decoder.name}, {args.vision}, {threads} threads, {len(answer)} tokens, {len(text)} characters")
-    print("| draft | image | prompt and answer | page | steps | times no draft |\n|---|---|---|---|---|---|")
-    base = statistics.median(sum(one[:2]) for one in took["no draft"])
+    print("| draft | image | prompt and answer | page | steps | accepted a step | times no draft |")
+    print("|---|---|---|---|---|---|---|")
+    base = statistics.median(map(sum, took["no draft"]))
     for name, rounds in took.items():
-        image, rest = (statistics.median(one[i] for one in rounds) for i in (0, 1))
-        page = statistics.median(sum(one[:2]) for one in rounds)
+        encoding, decoding = (statistics.median(one[i] for one in rounds) for i in (0, 1))
+        page = statistics.median(map(sum, rounds))
+        use = uses[name]
         print(
-            f"| {name} | {image:.2f} s | {rest:.1f} s | {page:.1f} s | {rounds[0][2]} | {base / page:.2f} |"
+            f"| {name} | {encoding:.2f} s | {decoding:.1f} s | {page:.1f} s | {use.steps} | "
+            f"{use.accepted / use.steps:.1f} | {base / page:.2f} |"
         )
 
 

@@ -26,10 +26,8 @@ from vary.evaluation.metrics import edit_distance
 from vary.model.modeling import VaryForConditionalGeneration, VaryImageFeatures
 from vary.model.processing import VaryProcessor
 from vary.quantized import load_quantized
-from vary.training.line_validation import validation_lines
+from vary.training.line_validation import Lines, validation_lines
 from vary.weights.loading import load_checkpoint
-
-BATCH = 16
 
 
 @dataclass
@@ -42,7 +40,7 @@ class Line:
 
 
 @torch.inference_mode()
-def encode(model: VaryForConditionalGeneration, processor: VaryProcessor, lines: list) -> list[Line]:
+def encode(model: VaryForConditionalGeneration, processor: VaryProcessor, lines: Lines) -> list[Line]:
     encoded = []
     for image, text in lines:
         inputs = processor.build_inputs([image], "")

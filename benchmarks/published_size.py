@@ -21,9 +21,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vary.model.checkpoint_files import checkpoint_files
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.presets import preset_config
-from vary.weights.files import TensorFiles, checkpoint_files
+from vary.weights.files import TensorFiles
 from vary.weights.formats.names import QWEN_NAMES
 
 VARY = [sys.executable, "-m", "vary"]

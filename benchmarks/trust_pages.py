@@ -122,12 +122,11 @@ def _halftone(rng: Chance) -> Drawn:
 def _paper(rng: Chance) -> Drawn:
     """Blank paper: fibres, folds, spots, holes, a staple, the scanner's dark edges."""
     height, width = shape = _size(rng)
-    page = (
+    page = _pixels(
         rng.uniform(190, 252)
         - rng.uniform(0, 40) * _clouds(rng, shape)
         + rng.normal(0, rng.uniform(0, 5), shape)
     )
-    page = _pixels(page)
     tone = int(rng.integers(0, 120))
     if rng.random() < 0.5:  # the scanner's edge, and the dark table beside the sheet
         edge = int(rng.integers(2, 40))
@@ -214,15 +213,12 @@ def _code(rng: Chance) -> Drawn:
     return page, []
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
 def _form(rng: Chance) -> Drawn:
     """Boxes, ruled lines, cells for single letters and boxes to tick, with a few words."""
     height, width = shape = _size(rng)
     page = Image.new("L", shape[::-1], 255)
-    pen, face = ImageDraw.Draw(page), _font(max(14, height // 70))
+    size = max(14, height // 70)
+    pen, face = ImageDraw.Draw(page), ImageFont.load_default(size)
     words: list[str] = []
     y = height // 14
     while y < 0.9 * height:
@@ -231,21 +227,21 @@ def _form(rng: Chance) -> Drawn:
             word = LABELS[rng.integers(len(LABELS))]
             pen.text((x, y), word, 0, face)
             words += word.split()
-            x += round(pen.textlength(word, face)) + face.size
+            x += round(pen.textlength(word, face)) + size
         end = int(width * rng.uniform(0.75, 0.92))
         if kind == 0:
             pen.rectangle((x, y - 3, end, y + tall), outline=0, width=2)
         elif kind == 1:
-            pen.line((x, y + face.size, end, y + face.size), fill=0, width=int(rng.integers(1, 3)))
+            pen.line((x, y + size, end, y + size), fill=0, width=int(rng.integers(1, 3)))
         elif kind == 2:
             for left in range(x, end - tall, tall):
                 pen.rectangle((left, y - 3, left + tall, y + tall), outline=0)
         elif kind == 3:
             for left in range(x, end - tall, 4 * tall):
-                pen.rectangle((left, y, left + face.size, y + face.size), outline=0, width=2)
+                pen.rectangle((left, y, left + size, y + size), outline=0, width=2)
         else:
             for left in range(x, end, 6):
-                pen.line((left, y + face.size, left + 2, y + face.size), fill=0)
+                pen.line((left, y + size, left + 2, y + size), fill=0)
         y += 2 * tall
     return np.asarray(page), words
 
@@ -254,8 +250,9 @@ def _table(rng: Chance) -> Drawn:
     """A ruled table of figures, some cells empty; now and then without any words."""
     height, width = shape = _size(rng)
     page = Image.new("L", shape[::-1], 255)
-    pen, face = ImageDraw.Draw(page), _font(max(13, height // 80))
-    columns, pitch = int(rng.integers(2, 7)), int(1.9 * face.size)
+    size = max(13, height // 80)
+    pen, face = ImageDraw.Draw(page), ImageFont.load_default(size)
+    columns, pitch = int(rng.integers(2, 7)), int(1.9 * size)
     rows = int(rng.integers(4, max(5, int(0.8 * height / pitch))))
     left, top, cell, filled = width // 12, height // 12, int(width * 0.84 / columns), rng.uniform(0, 1)
     words: list[str] = []
@@ -268,7 +265,7 @@ def _table(rng: Chance) -> Drawn:
             if rng.random() > filled:
                 continue
             word = COLUMNS[rng.integers(len(COLUMNS))] if row == 0 else f"{rng.uniform(1, 999):.2f}"
-            pen.text((left + column * cell + 6, top + row * pitch + face.size // 3), word, 0, face)
+            pen.text((left + column * cell + 6, top + row * pitch + size // 3), word, 0, face)
             words.append(word)
     return np.asarray(page), words
 

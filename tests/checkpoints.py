@@ -54,6 +54,13 @@ def chat_config(
     )
 
 
+def native_chat_config() -> VaryConfig:
+    """As `chat_config`, with a language model of sizes that the native kernels compute."""
+    settings = chat_config().to_dict()
+    settings["text_config"] |= {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
+    return VaryConfig(**settings | {"projector_dim": 32})
+
+
 def chat_model(
     config: VaryConfig, seed: int = 0, *, letters: str | None = None
 ) -> VaryForConditionalGeneration:

@@ -68,3 +68,19 @@ def tiny_toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chat_model(config, letters=string.ascii_letters + " .,\n").save_pretrained(folder)
     chat_processor(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def native_toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Vary-toy for the native kernels; of every image it writes something else, on and on."""
+    import string
+
+    from checkpoints import SPECIAL, chat_model, chat_processor, native_chat_config
+
+    folder = tmp_path_factory.mktemp("checkpoint") / "native toy"
+    config = native_chat_config()
+    model = chat_model(config, letters=string.ascii_letters + " .,\n")
+    model.generation_config.suppress_tokens = [SPECIAL["<|im_end|>"]]
+    model.save_pretrained(folder)
+    chat_processor(config).save_pretrained(folder)
+    return folder

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from raw_pdf import RawPage, raw_pdf, text_lines
-from vary.errors import InputError, VaryError
+from vary.errors import InputError, LimitError, VaryError
 from vary.inputs.page_image import PageImage
 from vary.inputs.pages import open_pages
 from vary.outputs.document import Document
-from vary.page_drafts import PageDrafts, choose_drafts
+from vary.page_drafts import PageDrafts, choose_drafts, draft_pages
 from vary.reader import Reader
 
 LINES = ["The first line of the page.", "And the second, with (brackets)."]
@@ -136,9 +136,28 @@ def test_what_cannot_be_is_refused(toy: Reader, tiny_nano_folder: Path, pdf: Pat
         read(toy, pdf, draft=tmp_path / "missing.txt")
     with pytest.raises(VaryError, match="the text of every page"):
         read(toy, pdf, draft=[b"bytes"])
+    with pytest.raises(LimitError, match=r"^page 2 of the draft has 1,000,001 characters"):
+        draft_pages(["", "x" * 1_000_001])
+    assert draft_pages(["x" * 1_000_000]) == ["x" * 1_000_000]
+    (tmp_path / "empty.txt").write_text("\f\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"empty\.txt: the draft holds no text"):
+        read(toy, pdf, draft=tmp_path / "empty.txt")
     other = tmp_path / "latin.txt"
     other.write_bytes("Stra\xdfe".encode("latin-1"))
     read(toy, pdf, draft=other, pages="1")
+
+
+def test_what_drafts_of_several_documents_were_worth_is_added_up(toy: Reader, pdf: Path) -> None:
+    drafts = PageDrafts()
+    documents = [read(toy, pdf, pages="1", draft=kind) for kind in ("pdf", "off", ["x"], "pdf")]
+    for document in documents:
+        drafts.count_in(document.model.settings)
+    uses = [found["draft_use"] for one in documents if (found := one.model.settings).get("draft_use")]
+    use = drafts.settings()["draft_use"]
+    assert use["pages"] == {"pdf": 2, "text": 1}
+    for name in ("tokens", "steps", "proposed", "accepted"):
+        assert use[name] == sum(one[name] for one in uses)
+    assert use["tokens"] >= 120
 
 
 def vary_read(*arguments: str) -> subprocess.CompletedProcess[str]:

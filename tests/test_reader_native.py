@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import gc
+import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from checkpoints import chat_config, chat_model, chat_processor
 from vary.cli.main import main
 from vary.conversation import Conversation
 from vary.engine import memory
+from vary.engine.decoders.native import NativeDecoder
+from vary.engine.sampling import Sampling
 from vary.errors import DeviceError, NativeError, VaryError
-from vary.model.configuration import VaryConfig
+from vary.outputs.document import Page
 from vary.reader import Reader
 
 PAGE = Path(__file__).parent.parent / "examples" / "page.png"
@@ -58,17 +63,10 @@ def test_beams_are_refused_with_packed_weights() -> None:
         Reader.load(quantize="int4").read(PAGE, num_beams=2)
 
 
-def test_packed_weights_answer_in_a_conversation(tmp_path: Path) -> None:
-    settings = chat_config().to_dict()
-    settings["text_config"] |= {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
-    model = chat_model(VaryConfig(**settings | {"projector_dim": 32}))
-    model.save_pretrained(tmp_path)
-    chat_processor(model.config).save_pretrained(tmp_path)
+def test_packed_weights_answer_in_a_conversation(native_toy_folder: Path) -> None:
     texts = []
-    for reader in (
-        Reader.load(tmp_path, device="cpu"),
-        Reader.load(tmp_path, device="cpu", quantize="float32"),
-    ):
+    for quantize in (None, "float32"):
+        reader = Reader.load(native_toy_folder, device="cpu", quantize=quantize)
         chat = Conversation(reader, PAGE, max_new_tokens=6)
         texts.append([chat.ask(question).text for question in ("What is this?", "And this?")])
     assert reader.decoder is not None
@@ -76,11 +74,83 @@ def test_packed_weights_answer_in_a_conversation(tmp_path: Path) -> None:
     assert texts[0] == texts[1]
 
 
+def test_a_conversation_gives_its_memory_back(native_toy_folder: Path) -> None:
+    """With the last reference to it, or when the garbage collector finds that there is none."""
+    reader = Reader.load(native_toy_folder, device="cpu", quantize="int8")
+    assert isinstance(reader.decoder, NativeDecoder)
+    sizes = []
+    for turn in range(4):
+        chat = Conversation(reader, PAGE, max_new_tokens=70)
+        chat.ask("What is this?")
+        sequence = chat._cache.sequence
+        assert reader.decoder.length(sequence) > 70
+        if turn % 2:
+            chat.itself = chat  # type: ignore[attr-defined]
+        del chat
+        gc.collect()
+        with pytest.raises(KeyError, match="not open"):
+            reader.decoder.length(sequence)
+        sizes.append(reader.decoder.cache_bytes)
+    assert sizes == sizes[:1] * 4
+    assert sizes[0] > 0
+
+
+def test_a_conversation_refuses_what_reading_does(native_toy_folder: Path) -> None:
+    """Beams and settings are the library's; with packed weights it has no modules to follow them."""
+    reader = Reader.load(native_toy_folder, device="cpu", quantize="int4")
+    chat = Conversation(reader, PAGE, sampling=Sampling(num_beams=2), max_new_tokens=4)
+    with pytest.raises(VaryError) as of_reading:
+        reader.read(PAGE, num_beams=2, max_new_tokens=4)
+    for _ in range(2):
+        with pytest.raises(VaryError, match=r"^native int4-g32 .* follows no beams") as of_asking:
+            chat.ask("What is this?")
+        assert str(of_asking.value) == str(of_reading.value)
+    chat.sampling = Sampling()
+    answer = chat.ask("What is this?")
+    assert answer.ids == Conversation(reader, PAGE, max_new_tokens=4).ask("What is this?").ids
+    reader.model.generation_config.use_cache = False
+    with pytest.raises(VaryError, match="none of the library's further settings"):
+        chat.ask("And this?")
+    assert chat.turns == (answer,)
+
+
+@pytest.mark.parametrize("quantize", ["int4", "float32"])
+def test_no_draft_changes_anything(native_toy_folder: Path, quantize: str) -> None:
+    """Every id of this model is a letter, and the decoder is exact: the same text, as sure of every line."""
+    reader = Reader.load(native_toy_folder, device="cpu", quantize=quantize)
+
+    def read(draft: str | list[str]) -> tuple[Page, dict[str, Any]]:
+        document = reader.read(PAGE, max_new_tokens=150, draft=draft)
+        return replace(document.pages[0], seconds=0.0), document.model.settings
+
+    plain, settings = read("off")
+    assert "draft_use" not in settings
+    text, rng = plain.text, random.Random(6)
+    assert len(text) > 140
+    drafts = {
+        "exact": text,
+        "much more": text * 3,
+        "its beginning": text[:40],
+        "its end": text[40:],
+        "halves the other way round": text[75:] + text[:75],
+        "its letters in any order": "".join(rng.sample(text, len(text))),
+        "half of it wrong": "".join(rng.choice([letter, "?"]) for letter in text),
+        "a fifth left out": "".join(letter for letter in text if rng.random() < 0.8),
+        "other characters": "\u6f22\u5b57\ufffd " * 40,
+    }
+    for name, draft in drafts.items():
+        found, settings = read([draft])
+        assert found == plain, name
+        assert settings["draft_use"]["proposed"] > 0, name
+        if name == "exact":
+            assert settings["draft_use"]["accepted"] > 100
+
+
 def test_what_does_not_fit_is_refused_with_what_would(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda device: 1000)
     with pytest.raises(
         DeviceError,
-        match=r"^vary-nano needs about 0\.0 GB of memory, and cpu has 0\.0 GB free; --quantize int4",
+        match=r"^vary-nano needs about \d+\.\d MB of memory, and cpu has 0\.0 MB free; --quantize int4",
     ):
         Reader.load(dtype="bfloat16")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -255,3 +256,40 @@ def test_where_nothing_can_be_stored_it_is_rounded_by_every_process(
     for place in (beside, at_home):
         place.mkdir(parents=True)  # as good as a folder that refuses
     assert scores(load_at_precision(folder, CPU, quantize="int4").model).isfinite().all()
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_what_is_stored_follows_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_kernels: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of it only sizes matter to whole numbers and scales; rotary positions are the model's."""
+    monkeypatch.setattr(weight_only, "SMALL", 0)
+    folder = saved(tmp_path / "checkpoint", chat_model(chat_config()))
+    before = scores(load_at_precision(folder, CPU, quantize="int4").model)
+    told = json.loads((folder / "config.json").read_text())
+    told["text_config"]["rope_parameters"] = {"rope_type": "default", "rope_theta": 50.0}
+    (folder / "config.json").write_text(json.dumps(told))
+    found = scores(load_at_precision(folder, CPU, quantize="int4").model)
+    file = folder / "language-model.int4-g32.grouped"
+    assert caplog.messages == [
+        f"the weights of checkpoint are rounded to int4-g32 once, which takes a while, and stored in {file}"
+    ]
+    file.unlink()
+    assert not torch.equal(found, before)
+    assert torch.equal(found, scores(load_at_precision(folder, CPU, quantize="int4").model))
+
+
+def test_a_damaged_file_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_kernels: None
+) -> None:
+    monkeypatch.setattr(weight_only, "SMALL", 0)
+    folder = saved(tmp_path / "checkpoint", chat_model(chat_config()))
+    (folder / "model.safetensors").chmod(0o640)
+    load_at_precision(folder, CPU, quantize="int8")
+    file = folder / "language-model.int8-g64.grouped"
+    assert file.stat().st_mode & 0o777 == 0o640
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    file.write_bytes(whole[:middle] + bytes(4096) + whole[middle + 4096 :])
+    load_at_precision(folder, CPU, quantize="int8")
+    assert file.read_bytes() == whole

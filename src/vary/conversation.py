@@ -44,16 +44,12 @@ class ChatReader(Protocol):
     name: str
 
     @property
-    def model(self) -> VaryForConditionalGeneration: ...
-
-    @property
     def processor(self) -> VaryProcessor: ...
 
     @property
     def device(self) -> torch.device: ...
 
-    @property
-    def decoder(self) -> Decoder | None: ...
+    def computing(self, sampling: Sampling) -> tuple[VaryForConditionalGeneration, Decoder | None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +119,8 @@ class Conversation:
         self._reader = reader
         self._dpi, self._password = dpi, password
         self._header = reader.processor.answer_header(layout)
-        self._cache = PromptCache(reader.model, reader.decoder)
+        self._model, self._decoder = reader.computing(self.sampling)
+        self._cache = PromptCache(self._model, self._decoder)
         self.show(image, page=page)
 
     def __repr__(self) -> str:
@@ -159,7 +156,7 @@ class Conversation:
     @property
     def context_length(self) -> int | None:
         """How many tokens a conversation may have with this model, image, questions and answers together."""
-        return context_length(self._reader.model)
+        return context_length(self._model)
 
     @property
     def tokens(self) -> int:
@@ -182,6 +179,8 @@ class Conversation:
 
         Raises:
             TaskError: for a question that is empty or no text.
+            VaryError: for a sampling that the reader's weights cannot follow, such as several beams where the
+                language model is quantized.
             ContextError: for a question that leaves no room for an answer.  The history stays as it is, as it
                 does when an answer is interrupted: then it is as if the question had not been asked.
         """
@@ -200,10 +199,11 @@ class Conversation:
                     on_text(piece)
 
         ids = torch.tensor([prompt], device=self._reader.device)
+        self._follow_sampling()
         features = self._image_features()
         cached = self._cache.shared(prompt, features)
         [answer] = generate(
-            self._reader.model,
+            self._model,
             {
                 "input_ids": ids,
                 "attention_mask": torch.ones_like(ids),
@@ -215,7 +215,8 @@ class Conversation:
             answer_header=self._header,
             on_ids=lambda new: show(pieces.feed(new)),
             # Who wants nothing to be kept says so in the model's generation configuration.
-            cache=None if self._reader.model.generation_config.use_cache is False else self._cache,
+            cache=None if self._model.generation_config.use_cache is False else self._cache,
+            decoder=self._decoder,
         )
         if answer.finish_reason != "loop":
             show(pieces.rest())
@@ -245,7 +246,7 @@ class Conversation:
 
     def to_dict(self) -> dict[str, Any]:
         """The conversation as plain values: what was asked about which page, of which model, and how."""
-        model = self._reader.model
+        model = self._model
         turns = [asdict(replace(turn, ids=())) for turn in self._turns]
         return {
             "image": self.page.source,
@@ -266,13 +267,20 @@ class Conversation:
             "turns": [{name: value for name, value in turn.items() if name != "ids"} for turn in turns],
         }
 
+    def _follow_sampling(self) -> None:
+        """Takes what follows the sampling as it is now; what was read stays where it is still the same."""
+        self._model, decoder = self._reader.computing(self.sampling)
+        if decoder is not self._decoder:
+            self._decoder = decoder
+            self._cache = PromptCache(self._model, decoder)
+
     def _image_features(self) -> VaryImageFeatures:
         """The image as the model sees it, encoded at the first question."""
         if self._features is None:
             reader = self._reader
             inputs = reader.processor.image_inputs([np.asarray(self.page.image)], layout=self.layout)
             with torch.inference_mode():
-                self._features = reader.model.get_image_features(**inputs.to(reader.device))
+                self._features = self._model.get_image_features(**inputs.to(reader.device))
         return self._features
 
     def _messages(self, turns: Sequence[Turn]) -> list[dict[str, Any]]:
@@ -331,7 +339,7 @@ class Conversation:
 
 def check_chat(reader: ChatReader) -> None:
     """Raises TaskError, with the reason, for a checkpoint that was not trained to answer questions."""
-    config = reader.model.config
+    config = reader.computing(Sampling())[0].config
     if config.window == "lines":
         raise TaskError(
             f"{reader.name} reads single text lines and cannot answer questions about a page; "

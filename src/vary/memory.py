@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from vary.engine.memory import available_memory, check_fits, gigabytes
 from vary.engine.native.shapes import TextShape
 from vary.engine.offload import check_offload, table_stays, visiting_parts
-from vary.engine.precisions import precision
+from vary.engine.precisions import Precision, precision
 from vary.errors import NativeError
 from vary.model.partial import TEXT_PREFIXES
 from vary.quantized import kernels_refuse
+from vary.unrounded import kept_precision
 from vary.weight_only import planned_model, planned_types
-from vary.weights.sources import Source, open_source
+from vary.weights.sources import EMBEDDINGS, Source, open_source
 
 __all__ = ["Demand", "check_memory", "memory_needed"]
 
@@ -57,6 +59,7 @@ def check_memory(
     quantize: str | None,
     *,
     offload: bool = False,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Refuses a checkpoint that does not fit into memory, before any of it is loaded.
 
@@ -64,6 +67,7 @@ def check_memory(
         path: the checkpoint's folder or file.
         name: for people.
         device, dtype, quantize, offload: as in `Reader.load`.
+        settings: as in `vary.weights.loading.load_checkpoint`.
 
     Raises:
         DeviceError: with what it needs, what is free, and what would need less; or where nothing can be
@@ -72,7 +76,7 @@ def check_memory(
     """
     if offload:
         check_offload(device)
-    source = open_source(path)
+    source = open_source(path, settings=settings)
     needed = memory_needed(source, dtype, quantize, device, offload=offload)
     remedy = "; ".join(_smaller(source, needed, device, dtype, quantize, offload=offload))
     remedy = remedy or "free some, or take a larger machine"
@@ -133,7 +137,9 @@ def memory_needed(
     vocabulary = source.config.vision_vocabulary_config
     working = WORKING * vocabulary.grid[0] * vocabulary.grid[1] * vocabulary.hidden_size
     if quantize is not None and kernels_refuse(source.config, device) is None:
-        return Demand(working + _packed_bytes(source, dtype, quantize))
+        return Demand(working + _packed_bytes(source, dtype, precision(quantize)))
+    if quantize is None and not offload and (kept := kept_precision(source, device, dtype)) is not None:
+        return Demand(working + _packed_bytes(source, dtype, kept) + _table_bytes(source))
     kind = None if quantize is None else precision(quantize)
     model = planned_model(source.config, kind, device)
     types = planned_types(source, model, dtype, kind)
@@ -159,12 +165,17 @@ def memory_needed(
     return Demand(working + sum(sizes.values()) - away + max(parts.values()), away)
 
 
-def _packed_bytes(source: Source, dtype: torch.dtype | None, quantize: str) -> int:
+def _table_bytes(source: Source) -> int:
+    """Of the embeddings, which are copied where packed weights are not stored."""
+    return next(source.info(name).nbytes for name in source.places if name.endswith(EMBEDDINGS))
+
+
+def _packed_bytes(source: Source, dtype: torch.dtype | None, kind: Precision) -> int:
     """Of the vision parts, and of a language model's matrices as the native kernels read them."""
     sizes = {name: source.info(name) for name in source.places if not name.startswith(TEXT_PREFIXES)}
     needed = sum(
         info.nbytes if dtype is None else info.nbytes // info.dtype.itemsize * dtype.itemsize
         for info in sizes.values()
     )
-    matrices = TextShape.of(source.config.text_config).matrices(precision(quantize))
+    matrices = TextShape.of(source.config.text_config).matrices(kind)
     return needed + sum(plan.value_bytes + 2 * plan.scale_count for plan in matrices.values())

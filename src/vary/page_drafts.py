@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vary.assets import default_checkpoint
 from vary.engine.decoding import DraftUse
-from vary.errors import InputError, VaryError
+from vary.errors import InputError, LimitError, VaryError
 from vary.inputs.page_image import PageImage
 
-__all__ = ["DRAFT_CHOICES", "DraftChoice", "PageDrafts", "choose_drafts"]
+__all__ = ["DRAFT_CHOICES", "DraftChoice", "PageDrafts", "choose_drafts", "draft_pages"]
 
 DRAFT_CHOICES = ("auto", "pdf", "nano", "off")
 DraftChoice = str | os.PathLike[str] | Sequence[str] | None
@@ -22,6 +22,10 @@ DraftChoice = str | os.PathLike[str] | Sequence[str] | None
 NANO_RATIO = 10
 """A model so many times larger than vary-nano has it read first."""
 MAX_FILE_BYTES = 64 * 1024 * 1024
+MAX_PAGE_CHARACTERS = 1_000_000
+"""Of a page's draft, far more than a page has; following it takes time and memory with its length."""
+USE = "draft_use"
+"""Where a document's settings say what drafts were worth."""
 FORM_FEED = "\f"
 
 
@@ -63,7 +67,7 @@ class PageDrafts:
             return {}
         use = self.use
         return {
-            "draft_use": {
+            USE: {
                 "pages": dict(self.pages_with),
                 "tokens": use.tokens,
                 "steps": use.steps,
@@ -72,6 +76,14 @@ class PageDrafts:
                 "accepted": use.accepted,
             }
         }
+
+    def count_in(self, settings: Mapping[str, Any]) -> None:
+        """Adds what is noted with another document."""
+        if noted := settings.get(USE):
+            for kind, pages in noted["pages"].items():
+                self.pages_with[kind] = self.pages_with.get(kind, 0) + pages
+            counts = ("tokens", "steps", "proposed", "accepted")
+            self.use += DraftUse(**{name: noted[name] for name in counts})
 
     def _noted(self, kind: str, text: str) -> str:
         text = text.strip()
@@ -99,7 +111,7 @@ def choose_drafts(
 
     Raises:
         VaryError: for a draft that would have no effect.
-        InputError: for a file that cannot be read.
+        InputError: for a file that cannot be read, or a text that is none; see `draft_pages`.
     """
     if choice in (None, "auto"):
         if hindrance or not reads_text:
@@ -125,14 +137,26 @@ def draft_pages(choice: DraftChoice) -> list[str]:
     """The texts of pages that a caller gives, of a file with form feeds between them or as they are.
 
     Raises:
-        InputError: for a file that cannot be read or is too large.
+        InputError: for a file that cannot be read or holds no text.
+        LimitError: for a file or the text of a page that is too large to be one.
     """
-    if not isinstance(choice, str | os.PathLike):
-        pages = list(choice or ())
-        if not all(isinstance(page, str) for page in pages):
-            raise VaryError("a draft is one of auto, pdf, nano, off, a text file, or the text of every page")
-        return pages
-    path = Path(choice)
+    if isinstance(choice, str | os.PathLike):
+        pages, name = _pages_of_file(Path(choice)), f"{Path(choice)}: "
+    else:
+        pages, name = list(choice or ()), ""
+    if not all(isinstance(page, str) for page in pages):
+        raise VaryError("a draft is one of auto, pdf, nano, off, a text file, or the text of every page")
+    for number, page in enumerate(pages, start=1):
+        if len(page) > MAX_PAGE_CHARACTERS:
+            raise LimitError(
+                f"{name}page {number} of the draft has {len(page):,} characters, and a draft at most "
+                f"{MAX_PAGE_CHARACTERS:,} of a page; give the text of the pages, in a file with form feeds "
+                "between them"
+            )
+    return pages
+
+
+def _pages_of_file(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -142,6 +166,9 @@ def draft_pages(choice: DraftChoice) -> list[str]:
             f"{path}: the draft cannot be read ({reason}); give {', '.join(DRAFT_CHOICES)} or a text file"
         ) from error
     if len(content) > MAX_FILE_BYTES:
-        raise InputError(f"{path}: a draft of more than {MAX_FILE_BYTES} bytes is none; give the page's text")
+        raise LimitError(f"{path}: a draft of more than {MAX_FILE_BYTES} bytes is none; give the page's text")
     # What is no UTF-8 makes a worse draft and nothing else.
-    return content.decode("utf-8-sig", "replace").replace("\r\n", "\n").split(FORM_FEED)
+    text = content.decode("utf-8-sig", "replace").replace("\r\n", "\n")
+    if not text.strip():
+        raise InputError(f"{path}: the draft holds no text; give another one, or none")
+    return text.split(FORM_FEED)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,8 +36,8 @@ if TYPE_CHECKING:  # PyTorch takes seconds to load, and is not needed for every 
 __all__ = ["Reader", "read"]
 
 DEFAULT_NAME, CONFIG_FILE = "vary-nano", "config.json"
-LINE_BATCH, PAGE_BATCH, GPU_PAGE_BATCH = 32, 1, 8
-"""Windows that are read at once, by default.  A CPU gains nothing from several pages at a time."""
+LINE_BATCH = 32
+"""Lines that are read at once, by default."""
 Progress = Callable[[int, int | None], None]
 
 
@@ -89,6 +89,7 @@ class Reader:
         tokenizer: str | Path | None = None,
         quantize: str | None = None,
         offload: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> Reader:
         """Loads a checkpoint; None or `vary-nano` is the one that the package ships.
 
@@ -103,6 +104,8 @@ class Reader:
                 native kernels on a CPU, else by PyTorch; see `vary.weight_only`.
             offload: whether the weights stay in main memory, for a device with too little of its own; each
                 layer's go there when it is its turn.
+            settings: what a file of weights without a configuration beside it does not tell; see
+                `vary.weights.loading.load_checkpoint`.
 
         Raises:
             CheckpointError: if the checkpoint is missing, incomplete or of an unknown kind.
@@ -115,21 +118,38 @@ class Reader:
         name = DEFAULT_NAME if folder == default_checkpoint() else None
         on_cpu = str(device) == "cpu" or (str(device) == "auto" and not may_have_an_accelerator())
         exact = str(dtype).removeprefix("torch.") in ("None", "float32")
-        plain = quantize is None and tokenizer is None and not offload
+        plain = quantize is None and tokenizer is None and settings is None and not offload
         if on_cpu and exact and plain and (folder / CONFIG_FILE).is_file():
             with suppress(NativeError):  # then PyTorch reads
                 return cls._with(LightBackend.load(folder, name or folder.name), name or folder.name)
         from vary.backends.pytorch import PyTorchBackend
 
         backend = PyTorchBackend.load(
-            folder, name, device=device, dtype=dtype, tokenizer=tokenizer, quantize=quantize, offload=offload
+            *(folder, name),
+            device=device,
+            dtype=dtype,
+            tokenizer=tokenizer,
+            quantize=quantize,
+            offload=offload,
+            settings=settings,
         )
         return cls._with(backend, backend.name)
 
     @property
     def model(self) -> VaryForConditionalGeneration:
-        """The checkpoint's model; a reader that did without PyTorch loads it, and reads with it then."""
-        return self._in_pytorch().model
+        """The checkpoint's model; a reader that did without PyTorch loads it, and reads with it then.
+
+        Where a decoder did without the language model's own modules they are loaded too; with `quantize` on a
+        CPU there are none.
+        """
+        return self._in_pytorch().whole_model()
+
+    def computing(self, sampling: Sampling) -> tuple[VaryForConditionalGeneration, Decoder | None]:
+        """The model and the decoder that follow a sampling, as they are; loads PyTorch as `model` does.
+
+        Where there is a decoder the model may be without its language model's own modules.
+        """
+        return self._in_pytorch().computing(sampling)
 
     @property
     def processor(self) -> VaryProcessor:
@@ -254,8 +274,9 @@ class Reader:
             task, prompt: what to ask; by default the checkpoint's first task.
             language: of the task's prompt, `en` or `zh`, where the papers have it in both; by default the
                 checkpoint's first.
-            batch_size: windows that are read at once; by default 32 lines, or a page on a CPU and 8 on a GPU.
-                Whole pages join as others end.  Where memory does not suffice, there are fewer at a time.
+            batch_size: windows that are read at once; by default 32 lines, or 8 pages on a GPU, 4 with the
+                native kernels (fewer where memory is scarce) and one with PyTorch on a CPU.  Whole pages join
+                as others end.  Where a GPU's memory does not suffice, there are fewer at a time.
             max_new_tokens: the longest answer per window; by default what can stand in it, and never more
                 than the language model's positions leave.
             temperature, top_k, top_p, repetition_penalty, seed, num_beams, no_repeat_ngram_size: see
@@ -277,8 +298,7 @@ class Reader:
         for name, value in (("batch_size", batch_size), ("max_new_tokens", max_new_tokens)):
             if value is not None and value < 1:
                 raise VaryError(f"{name} is {value}, expected at least 1")
-        on_gpu = self._backend.parts()["device"].startswith("cuda")
-        default_batch = LINE_BATCH if self._reads_lines else GPU_PAGE_BATCH if on_gpu else PAGE_BATCH
+        default_batch = LINE_BATCH if self._reads_lines else self._backend.pages_at_once
         resolved = self.resolve_task(task, prompt, language)
         drafts = draft if isinstance(draft, PageDrafts) else self._page_drafts(draft, resolved, num_beams)
         sampling = Sampling(
@@ -368,10 +388,17 @@ def read(
     model: str | Path | None = None,
     device: str = "auto",
     dtype: torch.dtype | str | None = None,
+    tokenizer: str | Path | None = None,
+    quantize: str | None = None,
+    offload: bool = False,
     **options: Any,
 ) -> Document:
     """Reads one document with the shipped vary-nano, or with the checkpoint `model`.
 
-    Options as in `Reader.iter_pages`.  To read many documents, keep a `Reader`: it loads the model once.
+    The named options are those of `Reader.load`, the others those of `Reader.iter_pages`.  To read many
+    documents, keep a `Reader`: it loads the model once.
     """
-    return Reader.load(model, device=device, dtype=dtype).read(source, **options)
+    reader = Reader.load(
+        model, device=device, dtype=dtype, tokenizer=tokenizer, quantize=quantize, offload=offload
+    )
+    return reader.read(source, **options)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from vary.engine.decoders.interface import Decoder
 from vary.engine.grouped_linear import CastLinear, GroupedLinear, grouped_tensors, use_narrow_linears
 from vary.engine.precisions import Precision, precision
+from vary.engine.stored_tensors import check_sum, map_tensors, write_tensors
+from vary.errors import NativeError
 from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.partial import TEXT_PREFIXES, fill
@@ -28,6 +28,8 @@ from vary.quantized import (
     identity_of,
     kernels_refuse,
     load_packed,
+    made_once,
+    mode_of,
     packed_places,
     text_weights,
 )
@@ -48,6 +50,9 @@ class AtPrecision:
         decoder: of the native kernels; None where PyTorch computes.
         name: what PyTorch computes, for people: "PyTorch int4-g32 (no native kernels)".
         notes: what a user should know about it.
+        rounded: whether the language model's weights are not those of the checkpoint any more.
+        restore: gives the model the modules that it does without because of its decoder; None where it has
+            them, or cannot have them.
     """
 
     model: VaryForConditionalGeneration
@@ -55,6 +60,8 @@ class AtPrecision:
     decoder: Decoder | None = None
     name: str = "PyTorch"
     notes: tuple[str, ...] = ()
+    rounded: bool = False
+    restore: Callable[[], None] | None = None
 
 
 def load_at_precision(
@@ -64,11 +71,12 @@ def load_at_precision(
     quantize: str,
     dtype: torch.dtype | None = None,
     tokenizer: str | PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> AtPrecision:
     """A checkpoint for reading, by the native kernels where they decode it, else by PyTorch.
 
     Args:
-        path, tokenizer: as in `vary.weights.loading.load_checkpoint`.
+        path, tokenizer, settings: as in `vary.weights.loading.load_checkpoint`.
         device: where it will compute.
         quantize: the precision, see `vary.engine.precisions.PRECISIONS`.
         dtype: of the vision parts; None takes the checkpoint's.
@@ -78,15 +86,15 @@ def load_at_precision(
         NativeError: for an unknown precision, or one that this model cannot have.
     """
     kind = precision(quantize)
-    source, processor = open_checkpoint(path, tokenizer=tokenizer)
+    source, processor = open_checkpoint(path, tokenizer=tokenizer, settings=settings)
+    rounded = kind.kind != "float32"
     refusal = kernels_refuse(source.config, device)
     if refusal is None:
         model, decoder = load_packed(source, kind, dtype or source.dtype)
-        return AtPrecision(model, processor, decoder)
+        return AtPrecision(model, processor, decoder, rounded=rounded)
     model = load_weight_only(source, kind, dtype, device)
-    return AtPrecision(
-        model, processor, None, f"PyTorch {kind.name} ({refusal.short})", tuple(_notes(kind, refusal, device))
-    )
+    name, notes = f"PyTorch {kind.name} ({refusal.short})", tuple(_notes(kind, refusal, device))
+    return AtPrecision(model, processor, None, name, notes, rounded=rounded)
 
 
 def _notes(kind: Precision, refusal: Refusal, device: torch.device) -> list[str]:
@@ -202,57 +210,44 @@ def _grouped_state(
 ) -> dict[str, Tensor]:
     """The codes and scales of a planned model: from their file, or rounded now, and then stored."""
     layers = {name: module for name, module in model.named_modules() if isinstance(module, GroupedLinear)}
+    # Of the configuration only these shapes matter to the file.
     planned = {
         f"{name}.{part}": getattr(layer, part)
         for name, layer in layers.items()
         for part in ("codes", "scales")
     }
-    small = sum(tensor.nbytes for tensor in planned.values()) < SMALL
     metadata = {**FORMAT, "precision": kind.name, "source": identity_of(source)}
-    files = [] if small else list(packed_places(source, kind, "grouped"))
-    for file in files:
-        if (found := _stored(file, metadata, planned)) is not None:
-            return found
     weight = text_weights(source)
     place = device if device.type == "cuda" else torch.device("cpu")
-    state = {
-        f"{name}.{part}": tensor.cpu()
-        for name in layers
-        for part, tensor in grouped_tensors(
-            weight(f"{name.removeprefix(LANGUAGE_MODEL)}.weight").to(place), kind
-        ).items()
-    }
-    for file in files:
-        with suppress(OSError, SafetensorError):  # then the next process rounds again
-            _store(file, state, metadata)
-            return _stored(file, metadata, planned) or state
-    return state
 
+    def rounded() -> Iterator[tuple[str, Tensor]]:
+        for name in layers:
+            whole = f"{name.removeprefix(LANGUAGE_MODEL)}.weight"
+            for part, tensor in grouped_tensors(weight(whole).to(place), kind).items():
+                yield f"{name}.{part}", tensor.cpu()
 
-def _store(file: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Writes codes and scales beside their place, and moves them there when they are whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    try:
-        save_file(state, partial, metadata)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _stored(file: Path, metadata: dict[str, str], planned: dict[str, Any]) -> dict[str, Tensor] | None:
-    """What a file holds, mapped; None if there is none, or it was made of other weights."""
-    if not file.is_file():
-        return None
-    try:
-        with safe_open(file, framework="pt") as stream:
-            if stream.metadata() != metadata or set(stream.keys()) != planned.keys():
-                return None
-            found = {name: stream.get_tensor(name) for name in planned}
-    except (OSError, SafetensorError):  # broken: it is written anew
-        return None
-    same = all(
-        (found[name].shape, found[name].dtype) == (tensor.shape, tensor.dtype)
-        for name, tensor in planned.items()
+    small = sum(tensor.nbytes for tensor in planned.values()) < SMALL
+    return made_once(
+        () if small else packed_places(source, kind, "grouped"),
+        f"the weights of {source.path.name} are rounded to {kind.name}",
+        load=lambda file: _stored(file, metadata, planned),
+        store=lambda file, begun: write_tensors(
+            file, planned, rounded(), metadata, mode=mode_of(source), begun=begun
+        ),
+        make=lambda: dict(rounded()),
     )
-    return found if same else None
+
+
+def _stored(file: Path, metadata: Mapping[str, str], planned: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a file holds, mapped; NativeError if it is broken or damaged, or was made of other weights."""
+    try:
+        said, found = map_tensors(file)
+        shapes = [
+            {name: (one.shape, one.dtype) for name, one in tensors.items()} for tensors in (found, planned)
+        ]
+        if shapes[0] != shapes[1] or not metadata.items() <= said.items():
+            raise ValueError("it was made of other weights")
+        check_sum(said, found)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise NativeError(f"{file}: {error}; delete it to have it made again") from error
+    return found

@@ -106,6 +106,15 @@ def test_options_reach_the_model(chat: Callable[..., Ran], reader: Reader) -> No
     assert ran.out == said(reader, "What?", max_new_tokens=12, sampling=sampling)[0]
 
 
+def test_beams_that_the_kernels_would_not_follow_are_refused_before_the_model_is_loaded(
+    chat: Callable[..., Ran], native_toy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reader, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    ran = chat("What?\n", "--quantize", "int8", "--num-beams", "2", model=native_toy_folder)
+    assert (ran.code, ran.out) == (2, "")
+    assert "--num-beams 2 is not for weights of --quantize int8 on a CPU" in ran.err
+
+
 def test_reset_forgets_and_keeps_the_image(chat: Callable[..., Ran], reader: Reader) -> None:
     ran = chat("What?\nMore?\n/reset\nWhat?\n", "--max-new-tokens", "9")
     first, second = said(reader, "What?", "More?", max_new_tokens=9)

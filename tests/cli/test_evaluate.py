@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from raw_pdf import RawPage, raw_pdf, text_lines
+from vary.backends.pytorch import PyTorchBackend
+from vary.cli.main import main
 from vary.outputs.document import Block, Document, Line, Page
 
 Run = Callable[..., Any]
@@ -137,3 +143,98 @@ def test_calibration_needs_lines_with_confidence(vary: Run, suite: Path) -> None
     ran = vary("evaluate", "calibration", suite)
     assert (ran.code, ran.out) == (1, "")
     assert "no line with a confidence was read" in ran.err
+
+
+@pytest.mark.parametrize("measure", ["ocr", "calibration"])
+def test_options_reach_the_reader(
+    vary: Run, suite: Path, tiny_toy_folder: Path, sure_reader: Any, measure: str
+) -> None:
+    options = ["--model", tiny_toy_folder, "--batch-size", "4", "--draft", "pdf", "--verbose"]
+    ran = vary("evaluate", measure, suite, *options)
+    given = {"batch_size": 4, "draft": "pdf"}
+    assert sure_reader.calls == [("good.png", given), ("half.png", given)]
+    assert ran.err.startswith("read by ")
+    assert ran.err.endswith("; no draft\n")
+    assert ran.code == 0
+
+
+@pytest.mark.parametrize("measure", ["ocr", "calibration"])
+def test_a_file_of_drafts_is_no_guess_of_several_documents(
+    vary: Run, suite: Path, tmp_path: Path, fake_reader: Any, measure: str
+) -> None:
+    (tmp_path / "draft.txt").write_text("a guess", encoding="utf-8")
+    ran = vary("evaluate", measure, suite, "--draft", tmp_path / "draft.txt")
+    assert (ran.code, ran.out, fake_reader.loaded) == (2, "", [])
+    assert "is the text of one document, and 2 are to be read" in ran.err
+
+
+def test_a_terminated_evaluation_is_interrupted(suite: Path, vary_process: Callable[..., Any]) -> None:
+    pages = [{"image": "slow.png", "lang": "en", "kind": "plain", "text": "x"}]
+    (suite / "pages.json").write_text(json.dumps(pages), encoding="utf-8")
+    (suite / "slow.png").touch()
+    process = vary_process("evaluate", "ocr", suite)
+    assert process.stderr.readline() == "reading\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=60) == ("", "vary: interrupted\n")
+    assert process.returncode == 130
+
+
+@pytest.fixture
+def page_suite(tmp_path: Path) -> Path:
+    """An image, two PDFs with text, and an image that cannot be read among them."""
+    folder = tmp_path / "page suite"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "a.png")
+    (folder / "b.png").write_bytes(b"no image")
+    for name in ("c", "d"):
+        (folder / f"{name}.pdf").write_bytes(raw_pdf([RawPage(text_lines([f"The text of {name}."]))]))
+    pages = [
+        {"image": name, "lang": "en", "kind": "plain", "text": "The text."}
+        for name in ("a.png", "b.png", "c.pdf", "d.pdf")
+    ]
+    (folder / "pages.json").write_text(json.dumps(pages), encoding="utf-8")
+    return folder
+
+
+def test_pages_that_are_read_together_have_the_same_texts(
+    page_suite: Path,
+    tiny_toy_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    together: list[int] = []
+    page_inputs = PyTorchBackend.page_inputs
+
+    def counted(self: PyTorchBackend, windows: Any, request: Any) -> Any:
+        together.append(len(windows))
+        return page_inputs(self, windows, request)
+
+    monkeypatch.setattr(PyTorchBackend, "page_inputs", counted)
+    found = {}
+    for size, draft in (("1", "off"), ("3", "pdf")):
+        together.clear()
+        out, report = tmp_path / f"texts {size}", tmp_path / f"{size}.json"
+        options = ["--batch-size", size, "--draft", draft, "--verbose", "--device", "cpu"]
+        stored = ["--save-predictions", str(out), "--json", str(report)]
+        model = ["--model", str(tiny_toy_folder)]
+        assert main(["evaluate", "ocr", str(page_suite), *model, *options, *stored]) == 1
+        said = capsys.readouterr().err.splitlines()
+        assert said[0].startswith("read by tiny toy on cpu in float32; vision: ")
+        assert [line for line in said[1:] if "b.png: failed: " not in line] == []
+        told = json.loads(report.read_text(encoding="utf-8"))
+        assert [page["status"] == "failed" for page in told["pages"]] == [False, True, False, False]
+        assert told["model"]["settings"]["batch_size"] == int(size)
+        assert sum(together) == 3
+        assert max(together) == int(size)
+        found[size] = {path.name: path.read_text(encoding="utf-8") for path in out.iterdir()}, told
+    (alone, plain), (at_once, drafted) = found["1"], found["3"]
+    assert alone == at_once
+    assert alone["b.txt"] == "\n"
+    assert len(alone["c.txt"]) > 50
+    assert plain["cer"] == drafted["cer"]
+    assert "draft_use" not in plain["model"]["settings"]
+    use = drafted["model"]["settings"]["draft_use"]
+    assert use["pages"] == {"pdf": 2}, "of all pages, not of the first or last"
+    assert use["tokens"] > len(alone["c.txt"])

@@ -227,11 +227,14 @@ def test_an_interruption_keeps_what_was_written(vary: Run, files: Files, tmp_pat
     assert [path.name for path in out.iterdir()] == ["a.txt"]
 
 
-def test_ctrl_c_exits_with_130_and_no_traceback(vary_process: Start, files: Files) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_reading_exits_with_130_and_no_traceback(
+    vary_process: Start, files: Files, how: signal.Signals
+) -> None:
     process = vary_process("read", *files("slow.png"))
     assert process.stderr is not None
     assert process.stderr.readline() == "reading\n"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     assert _finish(process) == (130, "", "vary: interrupted\n")
 
 
@@ -285,3 +288,73 @@ def test_an_ending_counts_in_capitals_too(vary: Run, files: Files, tmp_path: Pat
     vary("read", *files("a.png"), "-o", tmp_path / "A.JSON")
     document = Document.from_json((tmp_path / "A.JSON").read_text(encoding="utf-8"))
     assert document.text == "文 of a.png 1"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "the draft cannot be read (No such file or directory); give auto, pdf, nano, off or a text"),
+        ("", "the draft holds no text"),
+        ("\f \n\f", "the draft holds no text"),
+        ("one\f" + "x" * 1_000_001, "page 2 of the draft has 1,000,001 characters, and a draft at most 1,0"),
+        ("text", "is the text of one document, and 2 are to be read"),
+    ],
+)
+def test_a_draft_that_is_none_is_refused_before_the_model_is_loaded(
+    vary: Run, files: Files, tmp_path: Path, fake_reader: Any, content: str | None, message: str
+) -> None:
+    draft = tmp_path / "draft.txt"
+    if content is not None:
+        draft.write_text(content, encoding="utf-8")
+    ran = vary("read", *files("a.png", "b.png"), "--draft", draft)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.count("\n") == 1
+    assert str(draft) in ran.err
+    assert message in ran.err
+    assert fake_reader.loaded == []
+
+
+@pytest.mark.parametrize("draft", ["nano", "pdf", "guess.txt"])
+@pytest.mark.parametrize("named", ["", "vary-nano", "a folder"])
+def test_a_draft_for_a_model_that_reads_lines_is_refused_before_it_is_loaded(
+    vary: Run,
+    files: Files,
+    tmp_path: Path,
+    fake_reader: Any,
+    tiny_nano_folder: Path,
+    draft: str,
+    named: str,
+) -> None:
+    (tmp_path / "guess.txt").write_text("a guess", encoding="utf-8")
+    wanted = str(tmp_path / draft) if draft.endswith(".txt") else draft
+    model = {"": [], "vary-nano": ["--model", named]}.get(named, ["--model", tiny_nano_folder])
+    ran = vary("read", *files("a.png"), *model, "--draft", wanted)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"--draft {wanted} has no effect with {model[1] if model else 'vary-nano'}, which" in ran.err
+    assert fake_reader.loaded == []
+
+
+@pytest.mark.parametrize("draft", ["auto", "off"])
+def test_every_checkpoint_takes_a_draft_that_may_be_none(vary: Run, files: Files, draft: str) -> None:
+    assert vary("read", *files("a.png"), "--draft", draft) == (0, "文 of a.png 1\n", "")
+
+
+def test_a_file_of_drafts_reaches_the_reader_as_pages(
+    vary: Run, files: Files, tmp_path: Path, tiny_toy_folder: Path, fake_reader: Any
+) -> None:
+    draft = tmp_path / "draft.txt"
+    draft.write_text("one\ftwo", encoding="utf-8")
+    assert vary("read", *files("a.pdf"), "--model", tiny_toy_folder, "--draft", draft).code == 0
+    assert fake_reader.calls == [("a.pdf", {"draft": ["one", "two"]})]
+
+
+def test_beams_that_the_kernels_would_not_follow_are_refused_before_the_model_is_loaded(
+    vary: Run, files: Files, native_toy_folder: Path, tiny_toy_folder: Path, fake_reader: Any
+) -> None:
+    beams = ["--quantize", "int4", "--num-beams", "2", "--device", "cpu"]
+    ran = vary("read", *files("a.png"), "--model", native_toy_folder, *beams)
+    assert (ran.code, ran.out) == (2, "")
+    assert "--num-beams 2 is not for weights of --quantize int4 on a CPU" in ran.err
+    assert fake_reader.loaded == []
+    # PyTorch computes what the kernels do not, and follows beams.
+    assert vary("read", *files("a.png"), "--model", tiny_toy_folder, *beams).code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import Any
 
@@ -222,6 +223,43 @@ def test_pages_are_given_back_and_the_cache_grows() -> None:
         decoder.close(sequence)
     assert len(cache._free_pages) == len(cache.keys[0]) - 1
     assert len(set(cache._free_pages)) == len(cache._free_pages)
+
+
+def test_threads_share_a_decoder() -> None:
+    """Each with answers of its own, though what a replay reads lies in one place for all of them."""
+    decoder = decoder_of(model(), PlainOperations)
+
+    def answer(number: int) -> tuple[list[int], list[float]]:
+        ids = [number, 7 * number + 1, 100 + number]
+        [(_, found)] = decode(decoder, [Prompt(decoder.embed(ids), 24, ids)], [], max_rows=1)
+        return found.ids, found.logprobs
+
+    expected = [answer(number) for number in range(4)]
+    assert len({tuple(ids) for ids, _ in expected}) == 4
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(answer, list(range(4)) * 4))
+    assert found == expected * 4
+    assert len(decoder._cache._free_pages) == len(decoder._cache.keys[0]) - 1
+
+
+def test_a_sequence_may_be_closed_in_the_middle_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the garbage collector does; it is given back when the next call begins."""
+    decoder = decoder_of(model(), PlainOperations)
+    kept, dropped = decoder.open(), decoder.open()
+    read(decoder, {kept: [1, 2], dropped: [3]})
+    reserve = PagedCache.reserve
+
+    def closing(self: PagedCache, row: int, length: int) -> None:
+        decoder.close(dropped)
+        reserve(self, row, length)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PagedCache, "reserve", closing)
+        read(decoder, {kept: [4]})
+    assert len(decoder._cache._taken) == 2
+    other = decoder.open()
+    assert set(decoder._lengths) == {kept, other}
+    assert len(decoder._cache._taken) == 2
 
 
 def test_growing_may_fail_between_two_layers(monkeypatch: pytest.MonkeyPatch) -> None:

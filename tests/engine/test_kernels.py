@@ -27,8 +27,8 @@ FLAGS = (
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 PROCESSORS = ("amx", "avx2", "avx512", "neon", "plain")
 FILES = {
-    "compare_kernels": ("kernels", *(f"kernels_{name}" for name in PROCESSORS), "pack", "threads"),
-    "compare_vision": (*(f"vision_{name}" for name in PROCESSORS), "threads"),
+    "compare_kernels": ("kernels", *(f"kernels_{name}" for name in PROCESSORS), "pack", "threads", "forks"),
+    "compare_vision": (*(f"vision_{name}" for name in PROCESSORS), "threads", "forks"),
 }
 """Of each comparison what it is built from."""
 PACKAGES = "g++ libsimde-dev g++-aarch64-linux-gnu qemu-user"

@@ -65,3 +65,17 @@ def test_what_does_not_fit_is_refused_with_both_numbers(
 
 def test_where_nothing_is_known_nothing_is_refused() -> None:
     memory.check_fits(1 << 60, torch.device("meta"), "x", "y")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0.0 MB"),
+        (1_500_000, "1.5 MB"),
+        (99_000_000, "99.0 MB"),
+        (100_000_000, "0.1 GB"),
+        (2_600_000_000, "2.6 GB"),
+    ],
+)
+def test_bytes_for_people(count: int, text: str) -> None:
+    assert memory.gigabytes(count) == text

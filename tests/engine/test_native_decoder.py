@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,16 @@ from vary.engine.precisions import precision
 from vary.errors import ContextError, NativeError
 
 TOKENS = 90
+KERNELS = ("AMX", "AVX-512", "AVX2", "NEON", "plain C++")
+PRECISIONS = ("float32", "bfloat16", "int8", "int4", "int4-g128")
+
+
+def runs_here(kernels: str) -> bool:
+    """Whether this processor has kernels of a name."""
+    try:
+        return kernels_name(kernels) == kernels
+    except NativeError:
+        return False
 
 
 def build(folder: Path, name: str, **changes: int | float) -> tuple[Qwen2ForCausalLM, PackedModel]:
@@ -108,13 +119,28 @@ def test_shapes_of_all_kinds(tmp_path: Path, changes: dict[str, int | float]) ->
     torch.testing.assert_close(scores(NativeDecoder(packed), states), expected, atol=5e-2, rtol=1e-2)
 
 
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, PackedModel]:
+    """A model in every precision, with more heads than keys."""
+    folder = tmp_path_factory.mktemp("precisions")
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32}
+    return {name: build(folder, name, **sizes)[1] for name in PRECISIONS}
+
+
+@pytest.mark.parametrize("kernels", [name for name in KERNELS if runs_here(name)])
+@pytest.mark.parametrize("name", PRECISIONS)
 @given(cuts=st.lists(st.integers(1, 20), min_size=1, max_size=12), data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_the_same_bits_however_a_sequence_is_cut_and_in_whatever_company(
-    int4: PackedModel, states: Tensor, cuts: list[int], data: st.DataObject
+    packed: dict[str, PackedModel],
+    states: Tensor,
+    name: str,
+    kernels: str,
+    cuts: list[int],
+    data: st.DataObject,
 ) -> None:
-    alone = scores(NativeDecoder(int4, threads=1), states)
-    decoder = NativeDecoder(int4, threads=2)
+    alone = scores(NativeDecoder(packed[name], threads=1, kernels=kernels), states)
+    decoder = NativeDecoder(packed[name], threads=2, kernels=kernels)
     rows = [decoder.open() for _ in range(3)]
     read = dict.fromkeys(rows, 0)
     for cut in cuts:
@@ -140,6 +166,16 @@ def test_threads_and_kernels_do_not_change_integers(int4: PackedModel, states: T
     plain = scores(NativeDecoder(int4, threads=1, kernels="plain C++"), states)
     # Attention is added up in another order, and a few activations are rounded to the next integer.
     assert (plain - one).pow(2).mean().sqrt() < 0.03 * one.std()
+
+
+def test_idle_threads_sleep(int4: PackedModel, states: Tensor) -> None:
+    decoder = NativeDecoder(int4, threads=4)
+    scores(decoder, states)
+    time.sleep(0.2)  # PyTorch's threads sleep later than ours
+    before = time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - before < 0.1
+    scores(decoder, states)  # and they wake
 
 
 def test_a_sequence_goes_on_where_it_was_cut(int4: PackedModel, states: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,17 @@ def test_the_same_answers_with_a_part_at_a_time(make: object, device: Device) ->
     assert answer(model, Sampling(num_beams=2)) == beams
     assert device.bytes == 0
     assert 0 < device.most <= most
+    assert weights_of(model) == at_home
+
+
+def test_threads_share_an_offloaded_model(device: Device) -> None:
+    model = chat_model(chat_config())
+    expected, at_home = answer(model), weights_of(model)
+    offload_weights(model, CPU)
+    device.watch()
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: answer(model), range(12))) == [expected] * 12
+    assert device.bytes == 0
     assert weights_of(model) == at_home
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import OPTConfig, Qwen2Config, Qwen2ForCausalLM
 
-from vary.engine.packing import MatrixPlan, PackedModel, TextShape, pack_matrix, unpack_matrix, write_packed
+from vary.engine.packing import (
+    MatrixPlan,
+    PackedModel,
+    TextShape,
+    pack_matrix,
+    pack_model,
+    unpack_matrix,
+    write_packed,
+)
 from vary.engine.precisions import PRECISIONS, Precision, precision
 from vary.errors import NativeError
 
@@ -139,6 +148,27 @@ def test_a_file_gives_back_what_was_packed(tmp_path: Path, name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["int4", "bfloat16"])
+def test_in_memory_as_in_a_file(tmp_path: Path, name: str) -> None:
+    weight, kind = tensors_of(CONFIG), precision(name)
+    write_packed(tmp_path / "packed", CONFIG, weight, kind, "")
+    stored, made = PackedModel.open(tmp_path / "packed"), pack_model(CONFIG, weight, kind)
+    assert (made.shape, made.precision) == (stored.shape, stored.precision)
+    assert made.tensors.keys() == stored.tensors.keys()
+    for key, tensor in made.tensors.items():
+        assert torch.equal(tensor, stored.tensors[key])
+        assert tensor.data_ptr() % 64 == 0 or not key.endswith(".values")
+    assert made.tensors["embedding"].data_ptr() != weight("embed_tokens.weight").data_ptr()
+
+
+def test_a_damaged_file_is_refused(file: Path) -> None:
+    raw = bytearray(file.read_bytes())
+    raw[-5] ^= 1
+    file.write_bytes(raw)
+    with pytest.raises(NativeError, match=r"it is damaged.*; delete it to have it packed again"):
+        PackedModel.open(file)
+
+
 def test_a_tied_embedding_keeps_its_type(tmp_path: Path) -> None:
     weight = tensors_of(CONFIG)
     write_packed(
@@ -169,6 +199,8 @@ def rewritten(file: Path, **metadata: str) -> Path:
 def test_files_that_are_not_what_they_should_be(file: Path, tmp_path: Path) -> None:
     with pytest.raises(NativeError, match="packed from other weights; delete it"):
         PackedModel.open(file, "those weights")
+    with pytest.raises(NativeError, match="packed for another configuration of the model; delete it"):
+        PackedModel.open(file, shape=replace(TextShape.of(CONFIG), theta=50.0))
     short = tmp_path / "short"
     short.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(NativeError, match="no packed decoder"):

@@ -7,13 +7,21 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from vary.errors import DataError, InputError
-from vary.evaluation.runner import Prediction, load_predictions, read_suite, score_suite
+from vary.evaluation.runner import (
+    Prediction,
+    load_predictions,
+    prediction_of,
+    read_suite,
+    score_suite,
+)
 from vary.evaluation.suites import SuitePage, load_suite
+from vary.outputs.document import Block, Document, Line, Page, PageStatus
 
 SUITE = [
     SuitePage(Path("a.png"), "en", "plain", "one two"),
@@ -36,15 +44,20 @@ def test_a_page_without_a_prediction_counts_as_empty() -> None:
 
 
 def test_a_page_that_cannot_be_opened_counts_as_empty_and_the_others_are_read() -> None:
-    def read(image: Path) -> Prediction:
-        if image.name == "a.png":
-            raise InputError("a.png: is empty")
-        return Prediction("three", "ok", seconds=0.5)
+    page = Page(1, 10, 10, "b.png", PageStatus.LOOPED, "it repeats", (Block((Line("three"),)),), seconds=0.5)
+
+    def read_many(images: Sequence[Path]) -> Iterator[Document | InputError]:
+        assert images == [Path("a.png"), Path("b.png")], "all at once, so that they may be read together"
+        yield InputError("a.png: is empty")
+        yield Document("b.png", (page,))
 
     seen: list[tuple[int, int]] = []
-    predictions = read_suite(SUITE[:2], read, progress=lambda done, count: seen.append((done, count)))
-    assert predictions["a"] == Prediction("", "failed", "a.png: is empty")
-    assert predictions["b"].text == "three"
+    found = list(read_suite(SUITE[:2], read_many, progress=lambda done, count: seen.append((done, count))))
+    assert [page for page, _ in found] == SUITE[:2]
+    assert [prediction_of(result) for _, result in found] == [
+        Prediction("", "failed", "a.png: is empty"),
+        Prediction("three", "looped", "it repeats", 0.5),
+    ]
     assert seen == [(1, 2), (2, 2)]
 
 

@@ -81,6 +81,10 @@ class Backend(Protocol):
     def traits(self) -> Traits:
         """What the checkpoint is."""
 
+    @property
+    def pages_at_once(self) -> int:
+        """How many whole pages are best read together."""
+
     def parts(self) -> dict[str, str]:
         """For people: `device`, `dtype`, and what computes `vision` and `decoder`."""
 

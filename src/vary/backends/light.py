@@ -37,6 +37,7 @@ class LightBackend:
     """Reads lines with a model of NumPy and native kernels, plainly (see `Request.plain`)."""
 
     notes = ()
+    pages_at_once = 1
 
     def __init__(self, model: LightModel, folder: Path, name: str) -> None:
         self.model, self.folder, self.name = model, folder, name

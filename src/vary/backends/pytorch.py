@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -13,13 +13,16 @@ from vary.backends import PageReader, Request, Traits
 from vary.backends.answers import RememberedTexts, expected_characters, line_limit, room_for_answer
 from vary.backends.pages import in_halves, page_reader
 from vary.engine.decoders.interface import Decoder
+from vary.engine.decoders.native import NativeDecoder
 from vary.engine.decoding import RowGuard
 from vary.engine.devices import resolve_device
 from vary.engine.fast_parts import use_fast_parts
-from vary.engine.generation import context_length
+from vary.engine.generation import context_length, runs_here
 from vary.engine.grouped_linear import grouped_linears
 from vary.engine.lines import LineReading, read_lines
+from vary.engine.memory import available_memory
 from vary.engine.offload import is_offloaded, offload_weights
+from vary.engine.sampling import Sampling
 from vary.engine.streaming import text_guard
 from vary.errors import DeviceError
 from vary.inputs.windows import Window
@@ -27,6 +30,7 @@ from vary.memory import check_memory
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.processing import VaryProcessor
 from vary.model.tokenization import encode_text
+from vary.unrounded import load_unrounded
 from vary.weight_only import AtPrecision, load_at_precision
 from vary.weights.loading import as_dtype, load_checkpoint, resolve_checkpoint
 
@@ -34,6 +38,8 @@ __all__ = ["PyTorchBackend"]
 
 PAGE_TOKENS = 4096
 """New tokens for a whole page, unless the language model's positions end before."""
+GPU_PAGES, NATIVE_PAGES = 8, 4
+"""Whole pages that are read together: each step reads the weights once for all of them."""
 
 
 class PyTorchBackend:
@@ -72,6 +78,8 @@ class PyTorchBackend:
         self.vision = "PyTorch"
         self.notes: tuple[str, ...] = ()
         self._plain_decoder = "PyTorch"
+        self._rounded = False
+        self._restore: Callable[[], None] | None = None
         self._where = " with offloaded weights" if offload else ""
         self._texts = RememberedTexts(self._text_of)
 
@@ -86,26 +94,53 @@ class PyTorchBackend:
         tokenizer: str | PathLike[str] | None = None,
         quantize: str | None = None,
         offload: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> PyTorchBackend:
-        """Loads a checkpoint; arguments and errors as in `vary.reader.Reader.load`."""
+        """Loads a checkpoint; arguments and errors as in `vary.reader.Reader.load`.
+
+        Args:
+            settings: what a file of weights without a configuration does not tell, as in
+                `vary.weights.loading.load_checkpoint`.
+        """
         place = resolve_device(device)
         folder = resolve_checkpoint(checkpoint)
         name = name or folder.name
         kind = as_dtype(dtype) or (torch.float32 if place.type == "cpu" else None)
-        check_memory(folder, name, place, kind, quantize, offload=offload)
-        if quantize is None:
-            found = AtPrecision(*load_checkpoint(folder, dtype=kind, tokenizer=tokenizer))
+        check_memory(folder, name, place, kind, quantize, offload=offload, settings=settings)
+        if quantize is not None:
+            found = load_at_precision(
+                folder, place, quantize=quantize, dtype=kind, tokenizer=tokenizer, settings=settings
+            )
+        elif offload:
+            found = AtPrecision(*load_checkpoint(folder, dtype=kind, tokenizer=tokenizer, settings=settings))
         else:
-            found = load_at_precision(folder, place, quantize=quantize, dtype=kind, tokenizer=tokenizer)
+            found = load_unrounded(folder, place, dtype=kind, tokenizer=tokenizer, settings=settings)
         backend = cls(found.model, found.processor, name, place, found.decoder, offload=offload)
         backend.notes = found.notes
-        backend._plain_decoder = found.name
+        backend._plain_decoder, backend._rounded, backend._restore = found.name, found.rounded, found.restore
         return backend.with_fast_parts()
 
     def with_fast_parts(self) -> PyTorchBackend:
         """Takes the fastest implementations that run on its device, see `vary.engine.fast_parts`."""
-        self.vision, self.decoder = use_fast_parts(self.model, self.decoder)
+        self.vision, self.decoder = use_fast_parts(self.model, self.decoder, rounded=self._rounded)
         return self
+
+    def whole_model(self) -> VaryForConditionalGeneration:
+        """The model with its language model's own modules, which come now if a decoder did without them.
+
+        With rounded weights of the native kernels it has none.
+        """
+        if self._restore is not None:
+            self._restore()
+            self._restore = None
+        return self.model
+
+    def computing(self, sampling: Sampling) -> tuple[VaryForConditionalGeneration, Decoder | None]:
+        """The model and the decoder that follow a sampling; from then on, where this one is the library's."""
+        if self._restore is not None and not runs_here(self.model, sampling, self.decoder):
+            self.whole_model()
+            self.decoder = None
+        return self.model, self.decoder
 
     @property
     def traits(self) -> Traits:
@@ -120,6 +155,17 @@ class PyTorchBackend:
             weights=sum(weight.numel() for weight in self.model.parameters())
             + sum(layer.in_features * layer.out_features for layer in grouped_linears(self.model)),
         )
+
+    @property
+    def pages_at_once(self) -> int:
+        """As `Backend.pages_at_once`; PyTorch on a CPU gains nothing from several."""
+        if self.device.type == "cuda":
+            return GPU_PAGES
+        if not isinstance(self.decoder, NativeDecoder):
+            return 1
+        free = available_memory(self.device)
+        longest = self.decoder.token_bytes * (self.decoder.context or PAGE_TOKENS)
+        return NATIVE_PAGES if free is None else max(1, min(NATIVE_PAGES, free // longest))
 
     def parts(self) -> dict[str, str]:
         return {
@@ -147,21 +193,23 @@ class PyTorchBackend:
         return in_halves(lambda part: self._read_lines(part, request), windows, self.too_small)
 
     def _read_lines(self, windows: Sequence[Window], request: Request) -> list[LineReading]:
+        model, decoder = self.computing(request.sampling)
         images = [window.image for window in windows]
         widths = [image.shape[1] for image in images]
         inputs = self.processor.build_inputs(images, layout=request.layout).to(self.device)
         room = room_for_answer(self.name, context_length(self.model), inputs["input_ids"].shape[1])
         return read_lines(
-            self.model,
+            model,
             inputs,
             [min(room, request.max_new_tokens or line_limit(width)) for width in widths],
             sampling=request.sampling,
             guards=[text_guard(self.decode, expected_characters(width)) for width in widths],
-            decoder=self.decoder,
+            decoder=decoder,
         )
 
     def page_reader(self, request: Request, batch_size: int) -> PageReader:
         """As `Backend.page_reader`."""
+        self.computing(request.sampling)
         return page_reader(self, request, batch_size)
 
     def page_inputs(

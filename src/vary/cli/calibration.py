@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vary.cli import console
+from vary.cli import console, reading
 from vary.cli.writing import write_new_file
 
 if TYPE_CHECKING:
     from vary.evaluation.calibration import Calibration
     from vary.evaluation.suites import SuitePage
-    from vary.outputs.document import Document
 
 __all__ = ["add_parser", "run"]
 
@@ -43,6 +41,7 @@ def add_parser(suites: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of the suite, with pages.json")
     console.add_model_options(parser)
+    reading.add_reading_options(parser)
     parser.add_argument(
         "--plot", type=Path, metavar="PNG", help="draw the bins; a file that is there is replaced"
     )
@@ -92,33 +91,26 @@ def _judged(
     from vary.errors import InputError
     from vary.evaluation.calibration import exact_lines
 
-    reader = console.load_reader(args)
+    results, origin = reading.read_whole_suite(suite, args)
     judged: list[dict[str, Any]] = []
-    origin: dict[str, Any] = {}
     failed = []
-    with console.progress_bar("evaluate", "page") as progress:
-        for number, page in enumerate(suite, start=1):
-            if progress is not None:
-                progress(number - 1, len(suite))
-            try:
-                document: Document = reader.read(page.image)
-            except InputError as error:
-                failed.append(str(error))
-                continue
-            origin.setdefault("model", dataclasses.asdict(document.model))
-            lines = [line for part in document.pages for line in part.lines if line.text]
-            flags = exact_lines([line.text for line in lines], page.text, page.language)
-            judged += [
-                {
-                    "image": page.image.name,
-                    "lang": page.language,
-                    "text": line.text,
-                    "confidence": line.confidence,
-                    "exact": flag,
-                }
-                for line, flag in zip(lines, flags, strict=True)
-                if line.confidence is not None
-            ]
+    for page, found in results:
+        if isinstance(found, InputError):
+            failed.append(str(found))
+            continue
+        lines = [line for part in found.pages for line in part.lines if line.text]
+        flags = exact_lines([line.text for line in lines], page.text, page.language)
+        judged += [
+            {
+                "image": page.image.name,
+                "lang": page.language,
+                "text": line.text,
+                "confidence": line.confidence,
+                "exact": flag,
+            }
+            for line, flag in zip(lines, flags, strict=True)
+            if line.confidence is not None
+        ]
     return judged, origin, failed
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vary.cli import console
+from vary.cli import console, reading
 from vary.errors import VaryError, did_you_mean
 from vary.inputs.tasks import LANGUAGES
 
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from vary.conversation import Conversation
     from vary.engine.sampling import Sampling
 
-    reader = console.load_reader(args)
+    reader = reading.load_reader(args, chosen)
     conversation = Conversation(
         reader,
         page,

@@ -13,14 +13,11 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vary.engine.devices import DEVICE_CHOICES, DEVICE_KINDS
 from vary.engine.precisions import PRECISIONS
 from vary.errors import VaryError
-
-if TYPE_CHECKING:
-    from vary.reader import Reader
 
 __all__ = [
     "DTYPES",
@@ -31,13 +28,12 @@ __all__ = [
     "EXIT_USAGE",
     "UsageError",
     "add_command",
+    "add_memory_options",
     "add_model_options",
-    "add_offload_option",
     "add_sampling_options",
     "allow_network",
     "complain",
     "device_name",
-    "load_reader",
     "model_options",
     "note",
     "number",
@@ -254,17 +250,17 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         choices=DTYPES,
         help="of the weights (default: float32 on a CPU, elsewhere what the checkpoint has)",
     )
+    add_memory_options(parser)
+
+
+def add_memory_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that may compute where there is little memory."""
     parser.add_argument(
         "--quantize",
         choices=tuple(PRECISIONS),
         metavar="PRECISION",
         help=f"of the language model's weights alone: {', '.join(PRECISIONS)} (default: --dtype)",
     )
-    add_offload_option(parser)
-
-
-def add_offload_option(parser: argparse.ArgumentParser) -> None:
-    """The option of every command that may compute on a device with little memory."""
     parser.add_argument(
         "--offload",
         action="store_true",
@@ -277,17 +273,6 @@ def model_options(args: argparse.Namespace) -> dict[str, Any]:
     """What these options ask of `Reader.load`."""
     names = ("device", "dtype", "tokenizer", "quantize", "offload")
     return {"checkpoint": args.model, **{name: getattr(args, name) for name in names}}
-
-
-def load_reader(args: argparse.Namespace) -> Reader:
-    """The reader that these options ask for; says what there is to know about how it runs here."""
-    quiet_libraries()
-    from vary.reader import Reader
-
-    reader = Reader.load(**model_options(args))
-    for text in reader.notes:
-        complain(f"note: {text}")
-    return reader
 
 
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vary.cli import calibration, console
+from vary.cli import calibration, console, reading
 from vary.cli.writing import write_new_file
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ OCR_EPILOG = """\
 examples:
   vary evaluate ocr suite/
   vary evaluate ocr suite/ --predictions texts/
+  vary evaluate ocr suite/ --model vary-toy --batch-size 8 --draft nano --verbose
   vary evaluate ocr suite/ --device cpu --json report.json --save-predictions texts/
 """
 
@@ -44,6 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     ocr.add_argument("folder", type=Path, metavar="DIR", help="the folder of the suite, with pages.json")
     console.add_model_options(ocr)
+    reading.add_reading_options(ocr)
     ocr.add_argument(
         "--predictions",
         type=Path,
@@ -92,23 +93,12 @@ def _run_ocr(args: argparse.Namespace) -> int:
 
 def _read(suite: list[SuitePage], args: argparse.Namespace) -> tuple[dict[str, Prediction], dict[str, Any]]:
     """What the checkpoint reads of the suite, and what the report says of the checkpoint."""
-    console.quiet_libraries()
-    from vary.evaluation.runner import Prediction, read_suite
+    from vary.evaluation.runner import prediction_of
 
     if args.save_predictions is not None:
         _check_free(args.save_predictions, [page.stem for page in suite])
-    reader = console.load_reader(args)
-    origin: dict[str, Any] = {}
-
-    def read(image: Path) -> Prediction:
-        document = reader.read(image)
-        origin.setdefault("model", dataclasses.asdict(document.model))
-        seconds = sum(page.seconds or 0.0 for page in document.pages)
-        messages = "; ".join(page.message for page in document.pages if page.message)
-        return Prediction(document.text, str(document.status), messages, round(seconds, 3))
-
-    with console.progress_bar("evaluate", "page") as progress:
-        predictions = read_suite(suite, read, progress=progress)
+    results, origin = reading.read_whole_suite(suite, args)
+    predictions = {page.stem: prediction_of(found) for page, found in results}
     if args.save_predictions is not None:
         args.save_predictions.mkdir(parents=True, exist_ok=True)
         for stem, prediction in predictions.items():

@@ -99,7 +99,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="DEVICE",
         help=f"one of {', '.join(DEVICE_CHOICES)}; a device that is not there is an error (default: auto)",
     )
-    console.add_offload_option(parser)
+    console.add_memory_options(parser)
     add(
         "--layout",
         default="mindocr",
@@ -212,6 +212,7 @@ def _load(args: argparse.Namespace, settings: Settings) -> Predictor:
         tokenizer=args.tokenizer,
         device=args.device,
         dtype=args.dtype,
+        quantize=args.quantize,
         offload=args.offload,
         layout=args.layout,
         seed=args.seed,

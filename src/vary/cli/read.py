@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vary.cli import console
+from vary.cli import console, reading
 from vary.cli.overlay import open_overlay
 from vary.cli.writing import SUFFIXES, OutputError, Write, open_output
 from vary.errors import InputError
@@ -86,23 +86,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add("--dpi", type=console.positive_number, metavar="N", help="resolution of PDF pages (default: 200)")
     console.add_model_options(parser)
-    add(
-        "--batch-size",
-        type=console.positive_int,
-        metavar="N",
-        help="windows that are read at a time (default: 32 lines; a page, on a GPU 8); as a page ends, the "
-        "next one joins, also of another file",
-    )
+    reading.add_reading_options(parser)
     add("--max-new-tokens", type=console.positive_int, metavar="N", help="longest answer per window")
     console.add_sampling_options(parser)
-    add(
-        "--draft",
-        metavar="auto|pdf|nano|FILE|off",
-        help="a guess of the text, which makes reading faster and changes nothing else: a PDF's text layer, "
-        "vary-nano's reading, or a text file with a form feed between pages (default: auto, the text layer, "
-        "else vary-nano if the model is ten times larger)",
-    )
-    add("--verbose", action="store_true", help="say how each file was read")
     add("--password", metavar="TEXT", help="opens encrypted PDFs; other users of the machine may see it")
 
 
@@ -111,24 +97,25 @@ def run(args: argparse.Namespace) -> int:
     from vary.inputs.pages import expand_sources
 
     format_name = args.format or _format_of_ending(args.output)
-    options = _reader_options(args)
     sources = expand_sources(args.files)
+    options = _reader_options(args, len(sources))
     if format_name == "csv":
         _check_csv(args.task)
     write = open_output(args.output, SUFFIXES[format_name], len(sources))
     draw = open_overlay(args.overlay, len(sources), options) if args.overlay else None
     all_good, done = True, 0
     try:
-        for source, document in _read_each(args, sources, options, format_name):
-            done += 1
-            if document is None:
-                all_good = False
-                continue
-            all_good &= _report(source, document)
-            if args.verbose:
-                console.note(f"{source.name}: {_manner(document)}")
-            _store(write, source, _rendered(document, format_name, on_stdout=args.output is None))
-            all_good &= draw is None or draw(source, document)
+        with console.terminated_as_interrupt():
+            for source, document in _read_each(args, sources, options, format_name):
+                done += 1
+                if document is None:
+                    all_good = False
+                    continue
+                all_good &= _report(source, document)
+                if args.verbose:
+                    console.note(f"{source.name}: {reading.manner(document.model)}")
+                _store(write, source, _rendered(document, format_name, on_stdout=args.output is None))
+                all_good &= draw is None or draw(source, document)
     except OutputError as error:
         console.complain(f"{error}; files not read: {len(sources) - done}")
         return console.EXIT_FAILED
@@ -144,7 +131,7 @@ def _format_of_ending(out: str | None) -> str:
     return "text"
 
 
-def _reader_options(args: argparse.Namespace) -> dict[str, Any]:
+def _reader_options(args: argparse.Namespace, documents: int) -> dict[str, Any]:
     """The options of `Reader.read` that the user gave; what is not given stays the reader's to decide."""
     from vary.inputs.page_range import parse_page_range
 
@@ -154,10 +141,10 @@ def _reader_options(args: argparse.Namespace) -> dict[str, Any]:
         raise console.UsageError(str(error)) from error
     names = (
         *("task", "prompt", "language", "pages", "dpi"),
-        *("batch_size", "max_new_tokens", "layout", "draft", "password"),
+        *("max_new_tokens", "layout", "password"),
     )
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
-    given |= console.sampling_options(args)
+    given |= reading.reading_options(args, documents) | console.sampling_options(args)
     if given.get("num_beams", 1) > 1 and given.get("draft", "off") != "off":
         raise console.UsageError(
             "--draft has no effect where several beams are followed; leave one of them out"
@@ -187,7 +174,7 @@ def _read_each(
 
     They are read in one go: pages of the next file may join a batch before this one has ended.
     """
-    reader = console.load_reader(args)
+    reader = reading.load_reader(args, options)
     if format_name == "csv" and args.task is None:
         _check_csv("prompt" if args.prompt and args.prompt.strip() else reader.tasks[0])
     with ExitStack() as bars:
@@ -231,23 +218,6 @@ def _report(source: Path, document: Document) -> bool:
     if not document.pages:
         _complain_of(source, "no page was read")
     return document.ok
-
-
-def _manner(document: Document) -> str:
-    """How a document was read: on what, and what drafts were worth."""
-    settings = document.model.settings
-    manner = (
-        f"read by {document.model.name} on {settings.get('device')} in {settings.get('dtype')}; vision: "
-        f"{settings.get('vision')}; decoder: {settings.get('decoder')}"
-    )
-    use = settings.get("draft_use")
-    if not use:
-        return f"{manner}; no draft"
-    pages = ", ".join(f"{name} {count}" for name, count in use["pages"].items())
-    return (
-        f"{manner}; draft (pages: {pages}): {use['tokens']} tokens in {use['steps']} steps, "
-        f"{use['tokens_per_step']:g} a step; {use['accepted']} of {use['proposed']} proposed tokens kept"
-    )
 
 
 def _rendered(document: Document, format_name: str, *, on_stdout: bool) -> str:

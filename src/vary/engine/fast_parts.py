@@ -8,8 +8,6 @@ import torch
 
 from vary.engine.decoders.graphed import GraphDecoder
 from vary.engine.decoders.interface import Decoder
-from vary.engine.decoders.sequences import NativeSequences
-from vary.engine.grouped_linear import grouped_linears
 from vary.engine.offload import is_offloaded
 from vary.engine.surveys import use_native_survey
 from vary.engine.vision import fastest_precision, use_native_vision
@@ -20,7 +18,7 @@ __all__ = ["use_fast_parts"]
 
 
 def use_fast_parts(
-    model: VaryForConditionalGeneration, decoder: Decoder | None = None
+    model: VaryForConditionalGeneration, decoder: Decoder | None = None, *, rounded: bool = False
 ) -> tuple[str, Decoder | None]:
     """Lets a model's parts be computed by what is fastest here; it is the same, up to rounding.
 
@@ -33,6 +31,7 @@ def use_fast_parts(
     Args:
         model: on its device, in evaluation mode; its weights do not change any more.
         decoder: of its language model, where it has one already.
+        rounded: whether the language model's weights are not those of the checkpoint any more.
 
     Returns:
         What computes the vision vocabulary network, for people, and the decoder; None for the library's.
@@ -40,7 +39,6 @@ def use_fast_parts(
     vision = "PyTorch"
     if is_offloaded(model):  # what is fast reads weights where they were when it was built
         return vision, decoder
-    rounded = bool(grouped_linears(model)) or (decoder is not None and not _in_float32(decoder))
     exact = model.dtype == torch.float32 and not rounded
     with suppress(NativeError):
         if model.device.type == "cpu":
@@ -55,8 +53,3 @@ def use_fast_parts(
     if model.device.type == "cuda" and decoder is None and GraphDecoder.supports(model):
         decoder = GraphDecoder(model)
     return vision, decoder
-
-
-def _in_float32(decoder: Decoder) -> bool:
-    """Whether a decoder's packed weights are those of the checkpoint, unrounded."""
-    return isinstance(decoder, NativeSequences) and decoder.precision == "float32"

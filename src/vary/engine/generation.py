@@ -66,7 +66,8 @@ def generate(
             A cache has its own.
 
     Raises:
-        VaryError: for a cache or `on_ids` with several rows or with pixels.
+        VaryError: for a cache or `on_ids` with several rows or with pixels, and for what a decoder without
+            the library's modules does not follow, such as beams.
     """
     sampling = sampling or Sampling()
     ids: Tensor = inputs["input_ids"]
@@ -86,18 +87,20 @@ def generate(
         guards,
         None if on_ids is None else Stream(on_ids, answer_header, eos_ids),
     )
+    decoder = decoder if cache is None else cache.decoder
+    ours = runs_here(model, sampling, decoder)
+    if decoder is not None and decoder.alone and not ours:
+        raise VaryError(
+            f"{decoder.name} follows no beams and none of the library's further settings of generation; "
+            "leave them out, or the quantization"
+        )
     if cache is not None and int(ids[0, -1]) == model.config.image_token_id:
         cache.clear()  # the end of an image does not say alone which image it is
         cache = None
     if cache is not None:
         found = [_go_on(model, order, cache, drafts[0] if drafts else None)]
-    elif runs_here(model, sampling, decoder):
+    elif ours:
         found = _decode_rows(model, order, drafts, decoder)
-    elif decoder is not None and decoder.alone:
-        raise VaryError(
-            f"{decoder.name} follows no beams and none of the library's further settings of generation; "
-            "leave them out, or the quantization"
-        )
     else:
         found = by_the_library(model, order)
     return [cut_row(row, eos_ids, answer_header) for row in found]

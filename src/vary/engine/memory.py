@@ -49,8 +49,8 @@ def check_fits(needed: int, device: torch.device, what: str, remedy: str) -> Non
 
 
 def gigabytes(count: int) -> str:
-    """Bytes for people: `2.6 GB`."""
-    return f"{count / 1e9:.1f} GB"
+    """Bytes for people: `2.6 GB`; below 0.1 GB in megabytes, `30.5 MB`."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def _system_memory() -> int | None:

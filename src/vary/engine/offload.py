@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -69,15 +70,17 @@ class _Visit:
     """Computes a part in place of its `forward`, with its weights on the device for as long as that takes.
 
     What is swapped are the tensors of its modules, not their contents: whatever ends the computation, the
-    part then has the very tensors that it had.
+    part then has the very tensors that it had.  One thread at a time computes it, or the next one would take
+    the tensors on the device for those at home.
     """
 
     def __init__(self, part: nn.Module, device: torch.device) -> None:
         self.part, self.device = part, device
+        self._lock = threading.Lock()
         self._forward: Callable[..., Any] = part.forward
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with self._weights_there():
+        with self._lock, self._weights_there():
             return self._forward(*args, **kwargs)
 
     @contextmanager

@@ -1,24 +1,22 @@
 """A language model's weights as the native kernels read them: packed once, stored in a file, mapped from it.
 
-The file is a safetensors file: of every matrix its `values` (bytes) and, for integers, `scales` (float16), in
-the layout of engine/native/matrix.hpp; biases, norms and the embedding as they are.  Its data begin at a
-multiple of 64 bytes.  The metadata say for which model, precision and version of the layout it was made.
+The file (see `vary.engine.stored_tensors`) has of every matrix its `values` (bytes) and, for integers,
+`scales` (float16), in the layout of engine/native/matrix.hpp; biases, norms and the embedding as they are.
+The metadata say for which model, precision and version of the layout it was made.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedConfig
 
@@ -26,6 +24,7 @@ from vary.engine.grouping import TRIES
 from vary.engine.native import VERSION, check, load_library
 from vary.engine.native.shapes import BLOCK_ROWS, MatrixPlan, TextShape, matrix_of
 from vary.engine.precisions import Precision, precision
+from vary.engine.stored_tensors import PRIVATE, check_sum, map_tensors, write_tensors
 from vary.errors import NativeError
 
 __all__ = [
@@ -34,11 +33,10 @@ __all__ = [
     "TextShape",
     "matrix_of",
     "pack_matrix",
+    "pack_model",
     "unpack_matrix",
     "write_packed",
 ]
-
-ALIGNMENT = 64
 
 Bytes = NDArray[np.uint8]
 
@@ -63,7 +61,8 @@ def pack_matrix(
     table = weights.detach().to(torch.float32).contiguous()
     rows, columns = table.shape
     plan = MatrixPlan(rows, columns, kind)
-    values = np.zeros(plan.value_bytes, np.uint8)
+    # PyTorch's memory begins at a multiple of 64 bytes, as the kernels like it.
+    values: Bytes = torch.zeros(plan.value_bytes, dtype=torch.uint8).numpy()
     scales = np.zeros(plan.scale_count, np.float16)
     weigh = None if importance is None else importance.detach().float().contiguous()
     matrix = matrix_of(plan, 0, 0)
@@ -89,12 +88,19 @@ def unpack_matrix(plan: MatrixPlan, values: Bytes, scales: NDArray[np.float16]) 
 
 
 def write_packed(
-    file: Path, config: PreTrainedConfig, weight: Callable[[str], Tensor], kind: Precision, source: str
+    file: Path,
+    config: PreTrainedConfig,
+    weight: Callable[[str], Tensor],
+    kind: Precision,
+    source: str,
+    *,
+    mode: int = PRIVATE,
+    begun: Callable[[], None] = lambda: None,
 ) -> None:
     """Packs a language model into a file, one matrix in memory at a time.
 
     Args:
-        file: written beside its place and moved there when it is whole.
+        file, mode, begun: as in `vary.engine.stored_tensors.write_tensors`.
         config: the language model's.
         weight: a tensor by its name in the library's model (`layers.0.self_attn.q_proj.weight`, ...); the
             head is `lm_head.weight`.
@@ -106,48 +112,48 @@ def write_packed(
         OSError: if the file cannot be written.
     """
     shape = TextShape.of(config)
-    plans = shape.matrices(kind)
     plain = _plain_tensors(shape, weight)
-    header: dict[str, Any] = {
-        "__metadata__": {
-            "format": "vary packed decoder",
-            "version": str(VERSION),
-            "precision": kind.name,
-            "shape": json.dumps(asdict(shape)),
-            "source": source,
-        }
+    plans = shape.matrices(kind)
+    sizes = {f"{name}.values": (plan.value_bytes, torch.uint8) for name, plan in plans.items()}
+    sizes |= {
+        f"{name}.scales": (plan.scale_count, torch.float16) for name, plan in plans.items() if plan.groups
     }
-    end = 0
-    sizes = [(f"{name}.values", "U8", plan.value_bytes, 1) for name, plan in plans.items()]
-    sizes += [(f"{name}.scales", "F16", plan.scale_count, 2) for name, plan in plans.items() if plan.groups]
-    sizes += [
-        (name, _type_name(tensor), tensor.numel(), tensor.element_size()) for name, tensor in plain.items()
-    ]
-    for name, kind_name, count, width in sizes:
-        header[name] = {"dtype": kind_name, "shape": [count], "data_offsets": [end, end + count * width]}
-        end += count * width
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as stream:
-            text = json.dumps(header).encode()
-            text += b" " * (-(len(text) + 8) % ALIGNMENT)
-            stream.write(len(text).to_bytes(8, "little") + text)
-            scales = []
-            for name, plan in plans.items():
-                values, scale = pack_matrix(_matrix(name, shape, weight), plan.precision)
-                stream.write(values.data)
-                scales.append(scale)
-            for scale in scales:
-                stream.write(scale.data)
-            for tensor in plain.values():
-                stream.write(tensor.contiguous().view(torch.uint8).numpy().data)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    sizes |= {name: (tensor.numel(), tensor.dtype) for name, tensor in plain.items()}
+    planned = {name: torch.empty(count, dtype=kept, device="meta") for name, (count, kept) in sizes.items()}
+    metadata = {
+        "format": "vary packed decoder",
+        "version": str(VERSION),
+        "precision": kind.name,
+        "shape": json.dumps(asdict(shape)),
+        "source": source,
+    }
+    write_tensors(file, planned, _packed(shape, kind, weight, plain), metadata, mode=mode, begun=begun)
+
+
+def pack_model(config: PreTrainedConfig, weight: Callable[[str], Tensor], kind: Precision) -> PackedModel:
+    """Packs a language model in memory; arguments and NativeError as in `write_packed`."""
+    shape = TextShape.of(config)
+    # Copies, because the checkpoint's file may change while it is mapped.
+    plain = {name: tensor.clone() for name, tensor in _plain_tensors(shape, weight).items()}
+    return PackedModel(shape, kind, dict(_packed(shape, kind, weight, plain)))
+
+
+def _packed(
+    shape: TextShape, kind: Precision, weight: Callable[[str], Tensor], plain: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    """All tensors of a packed model, one-dimensional, in the order of its file."""
+    scales = {}
+    for name, plan in shape.matrices(kind).items():
+        values, scale = pack_matrix(_matrix(name, shape, weight), kind)
+        yield f"{name}.values", torch.from_numpy(values)
+        if plan.groups:
+            scales[f"{name}.scales"] = torch.from_numpy(scale)
+    yield from scales.items()
+    yield from plain.items()
 
 
 class PackedModel:
-    """The packed weights of a language model, mapped from their file.
+    """The packed weights of a language model, mapped from their file or in memory.
 
     Attributes:
         shape, precision: of the model.
@@ -158,26 +164,33 @@ class PackedModel:
         self.shape, self.precision, self.tensors = shape, kind, tensors
 
     @classmethod
-    def open(cls, file: Path, source: str | None = None) -> PackedModel:
-        """Maps a file.
+    def open(cls, file: Path, source: str | None = None, shape: TextShape | None = None) -> PackedModel:
+        """Maps a file, and reads it once for its checksum.
 
         Args:
             file: that `write_packed` wrote.
             source: what it must have been made of; None takes any.
+            shape: of the model that it must have been made for; None takes any.
 
         Raises:
-            NativeError: if it is no such file, broken, of another version or made of other weights.
+            NativeError: if it is no such file, broken, damaged, of another version, or made of other weights
+                or for another model.
         """
         try:
-            with safe_open(file, framework="pt") as stream:
-                metadata = stream.metadata() or {}
-                _check_metadata(file, metadata, source)
-                tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            shape = TextShape.from_json(metadata["shape"])
-        except (OSError, SafetensorError, ValueError, TypeError) as error:
+            metadata, tensors = map_tensors(file)
+            _check_metadata(file, metadata, source)
+            packed = cls(TextShape.from_json(metadata["shape"]), precision(metadata["precision"]), tensors)
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise NativeError(f"{file}: no packed decoder ({error})") from error
-        packed = cls(shape, precision(metadata["precision"]), tensors)
+        if shape is not None and packed.shape != shape:
+            raise NativeError(
+                f"{file}: packed for another configuration of the model; delete it to have it packed again"
+            )
         packed._check_sizes(file)
+        try:
+            check_sum(metadata, tensors)
+        except ValueError as error:
+            raise NativeError(f"{file}: {error}; delete it to have it packed again") from error
         return packed
 
     def _check_sizes(self, file: Path) -> None:
@@ -230,10 +243,6 @@ def _check_metadata(file: Path, metadata: Mapping[str, str], source: str | None)
         raise NativeError(f"{file}: packed from other weights; delete it to have it packed again")
 
 
-def _type_name(tensor: Tensor) -> str:
-    return {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}[tensor.dtype]
-
-
 def _plain_tensors(shape: TextShape, weight: Callable[[str], Tensor]) -> dict[str, Tensor]:
     """What is stored as it is: the embedding in its own type, norms and biases in float32."""
     plain = {"embedding": weight("embed_tokens.weight"), "norm": weight("norm.weight").float()}
@@ -243,7 +252,7 @@ def _plain_tensors(shape: TextShape, weight: Callable[[str], Tensor]) -> dict[st
         plain[f"{prefix}.post_norm"] = weight(f"{prefix}.post_attention_layernorm.weight").float()
         biases = [weight(f"{prefix}.self_attn.{part}_proj.bias").float() for part in "qkv"]
         plain[f"{prefix}.qkv_bias"] = torch.cat(biases)
-    return {name: tensor.detach().cpu() for name, tensor in plain.items()}
+    return {name: tensor.detach().cpu().flatten() for name, tensor in plain.items()}
 
 
 def _matrix(name: str, shape: TextShape, weight: Callable[[str], Tensor]) -> Tensor:

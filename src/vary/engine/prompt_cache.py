@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Sequence
 
 import torch
@@ -25,7 +26,8 @@ SCORED_AT_ONCE = 64
 class PromptCache:
     """Keys and values of one sequence, whose beginning the next prompt shares.
 
-    They lie in a decoder, or where the text model needs a cache of another kind in the library's.
+    They lie in a decoder, or where the text model needs a cache of another kind in the library's.  With this
+    they go: a decoder that others use too gets its memory back.
 
     Args:
         model: whose prompts these are.
@@ -45,7 +47,11 @@ class PromptCache:
         if decoder is None and LibraryDecoder.supports(model):
             decoder = LibraryDecoder(model)
         self.decoder = decoder
-        self.sequence = -1 if decoder is None else decoder.open()
+        self.sequence = -1
+        if decoder is not None:
+            self.sequence = decoder.open()
+            # Not at the end of the process, where another thread may still read.
+            weakref.finalize(self, decoder.close, self.sequence).atexit = False
         self.clear()
 
     def clear(self) -> None:

@@ -6,7 +6,7 @@ the report names them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,17 @@ from typing import Any
 from vary.errors import DataError, InputError
 from vary.evaluation.metrics import ErrorRate, error_rate, total
 from vary.evaluation.suites import SuitePage
+from vary.outputs.document import Document
 
-__all__ = ["PageScore", "Prediction", "Score", "load_predictions", "read_suite", "score_suite"]
+__all__ = [
+    "PageScore",
+    "Prediction",
+    "Score",
+    "load_predictions",
+    "prediction_of",
+    "read_suite",
+    "score_suite",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +120,28 @@ def load_predictions(suite: Sequence[SuitePage], folder: Path) -> dict[str, Pred
 
 def read_suite(
     suite: Sequence[SuitePage],
-    read: Callable[[Path], Prediction],
+    read_many: Callable[[Sequence[Path]], Iterable[Document | InputError]],
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Prediction]:
-    """Read every page with `read`; an image that cannot be opened becomes an empty "failed" prediction."""
-    predictions = {}
-    for number, page in enumerate(suite, start=1):
-        try:
-            predictions[page.stem] = read(page.image)
-        except InputError as error:
-            predictions[page.stem] = Prediction("", "failed", str(error))
+) -> Iterator[tuple[SuitePage, Document | InputError]]:
+    """Each page with what was read of it, or with why its image cannot be read.
+
+    Args:
+        suite: the pages.
+        read_many: reads images in their order, such as `Reader.read_many`, which joins them to batches.
+        progress: is told how many pages are read, and how many there are.
+    """
+    images = [page.image for page in suite]
+    for number, (page, found) in enumerate(zip(suite, read_many(images), strict=True), start=1):
         if progress is not None:
             progress(number, len(suite))
-    return predictions
+        yield page, found
+
+
+def prediction_of(found: Document | InputError) -> Prediction:
+    """What was read of a page; of an image that cannot be read an empty text that is "failed"."""
+    if isinstance(found, InputError):
+        return Prediction("", "failed", str(found))
+    seconds = sum(page.seconds or 0.0 for page in found.pages)
+    messages = "; ".join(page.message for page in found.pages if page.message)
+    return Prediction(found.text, str(found.status), messages, round(seconds, 3))

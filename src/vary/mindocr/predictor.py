@@ -22,7 +22,7 @@ from vary.model.configuration import VaryConfig
 from vary.reader import Reader
 from vary.weights.fetching.store import find
 from vary.weights.formats.processors import TIKTOKEN
-from vary.weights.loading import load_checkpoint, resolve_checkpoint
+from vary.weights.loading import resolve_checkpoint
 from vary.weights.sources import is_ours
 
 __all__ = ["CHECKED", "Predictor", "check_model", "sampling"]
@@ -83,12 +83,13 @@ class Predictor:
 
     def __init__(self, reader: Reader, settings: Settings, *, layout: str = LAYOUT, seed: int = SEED) -> None:
         check_chat(reader)
-        check_model(settings, reader.model.config)
+        model, _ = reader.computing(Sampling())
+        check_model(settings, model.config)
         self.reader = reader
         self.settings = settings
         self.layout = reader.processor.check_layout(layout)
         self.seed = seed
-        generation = reader.model.generation_config
+        generation = model.generation_config
         if settings.stop_ids:
             generation.eos_token_id = self._stops()
         if not settings.use_past:
@@ -103,42 +104,47 @@ class Predictor:
         tokenizer: str | None = None,
         device: str = "auto",
         dtype: str | None = None,
+        quantize: str | None = None,
         offload: bool = False,
         layout: str = LAYOUT,
         seed: int = SEED,
     ) -> Predictor:
         """Loads the checkpoint of the settings; `model`, `tokenizer` and `dtype` win over what they say.
 
-        With `offload` the weights stay in main memory, as in `Reader.load`.
+        `device`, `quantize` and `offload` are those of `Reader.load`.
 
         Raises:
             CheckpointError: if the checkpoint or its tokenizer is missing or broken.
-            DeviceError: if the device is not there, or is a CPU with `offload`.
+            DeviceError: if the device is not there, has not the memory, or is a CPU with `offload`.
+            NativeError: for a precision that is not known, or that this model cannot have.
             SettingsError, TaskError: as the class.
         """
-        place = resolve_device(device)
+        place = resolve_device(device)  # a device that is not there is named before a checkpoint that is not
         if offload:
             check_offload(place)
         checkpoint = resolve_checkpoint(model) if model is not None else _named_checkpoint(settings)
-        loaded, processor = load_checkpoint(
+        reader = Reader.load(
             checkpoint,
+            device=device,
             dtype=dtype or settings.dtype,
             tokenizer=tokenizer if tokenizer is not None else _named_vocabulary(settings, checkpoint),
+            quantize=quantize,
+            offload=offload,
             settings=_told(settings, checkpoint),
         )
-        reader = Reader(loaded, processor, checkpoint.name, place, offload=offload)
         return cls(reader, settings, layout=layout, seed=seed)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about how this checkpoint runs here."""
-        model = self.reader.model
+        model, _ = self.reader.computing(Sampling())
         if self.reader.device.type == "cpu" and model.dtype == torch.float16:
             return (
+                *self.reader.notes,
                 "float16 is slow on most CPUs when an image is encoded; --dtype float32 is faster there and "
                 "takes twice the memory",
             )
-        return ()
+        return self.reader.notes
 
     def conversation(self, image: Source | PageImage) -> Conversation:
         """A conversation about an image, none of it asked yet."""

@@ -12,7 +12,7 @@ from vary.errors import CheckpointError
 from vary.model.configuration import VaryConfig
 from vary.model.modeling import VaryForConditionalGeneration
 
-__all__ = ["TEXT_PREFIXES", "fill", "vision_model"]
+__all__ = ["TEXT_PREFIXES", "complete", "fill", "vision_model"]
 
 TEXT_PREFIXES = ("model.language_model.", "lm_head.")
 """Of the parameters that a model without its language model does not have."""
@@ -80,6 +80,26 @@ def vision_model(
     }
     fill(model, state)
     return model
+
+
+def complete(model: VaryForConditionalGeneration, weights: Mapping[str, Tensor]) -> None:
+    """Gives a model of `vision_model` the language model and the head that it does without.
+
+    Args:
+        model: changed in place.
+        weights: the parameters of `TEXT_PREFIXES`, in the type that they are to have; a tied head has none.
+
+    Raises:
+        CheckpointError: if weights are missing, unknown or of another shape.
+    """
+    with torch.device("meta"):
+        whole = VaryForConditionalGeneration(model.config)
+    # Of the vision parts this takes what is there.
+    model.model.language_model = whole.model.language_model
+    model.set_submodule("lm_head", whole.lm_head)
+    state = {**{name: tensor for name, tensor in model.state_dict().items() if not tensor.is_meta}, **weights}
+    table = next(name for name in state if name.endswith("embed_tokens.weight"))
+    fill(model, {**state, "lm_head.weight": weights.get("lm_head.weight", state[table])})
 
 
 def fill(model: VaryForConditionalGeneration, state: Mapping[str, Tensor]) -> None:

@@ -14,7 +14,7 @@ from vary.errors import CheckpointError, InputError, TaskError, did_you_mean
 from vary.model.chat_rendering import Message, plain_text_options, render_chat
 from vary.model.configuration import VaryConfig
 from vary.model.image_processing import VaryImageProcessor, as_pillow, flatten_images
-from vary.model.tokenization import IMAGE_END_TOKEN, IMAGE_START_TOKEN, IMAGE_TOKEN
+from vary.model.tokenization import ENCODING, IMAGE_END_TOKEN, IMAGE_START_TOKEN, IMAGE_TOKEN
 
 __all__ = ["DEFAULT_LAYOUT", "VaryProcessor"]
 
@@ -101,16 +101,17 @@ class VaryProcessor(ProcessorMixin):
             raise InputError("no images were given; expected at least one")
         text_options = plain_text_options(self.tokenizer, [query]) if query else {}
         try:
-            return self.apply_chat_template(
-                conversations,
-                chat_template=template,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-                return_tensors=return_tensors,
-                processor_kwargs={"images_kwargs": {"variant": variant}} if variant else None,
-                **text_options,
-            )
+            with ENCODING:
+                return self.apply_chat_template(
+                    conversations,
+                    chat_template=template,
+                    add_generation_prompt=True,
+                    tokenize=True,
+                    return_dict=True,
+                    return_tensors=return_tensors,
+                    processor_kwargs={"images_kwargs": {"variant": variant}} if variant else None,
+                    **text_options,
+                )
         except TemplateError as error:
             raise TaskError(str(error)) from error
 
@@ -155,13 +156,14 @@ class VaryProcessor(ProcessorMixin):
 
         Raises `TaskError` as `build_inputs` does, `InputError` where images and places differ in number.
         """
-        return render_chat(
-            self.tokenizer,
-            messages,
-            image_tokens,
-            template=self._template(layout),
-            image_token_id=self.image_token_id,
-        )
+        with ENCODING:
+            return render_chat(
+                self.tokenizer,
+                messages,
+                image_tokens,
+                template=self._template(layout),
+                image_token_id=self.image_token_id,
+            )
 
     def answer_header(self, layout: str | None = None) -> list[int]:
         """The ids that an answer begins with in a layout although they are no part of its text.

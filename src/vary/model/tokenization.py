@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +29,7 @@ from vary.model.special_tokens import (
 )
 
 __all__ = [
+    "ENCODING",
     "IMAGE_END_TOKEN",
     "IMAGE_START_TOKEN",
     "IMAGE_TOKEN",
@@ -50,6 +52,11 @@ QWEN_PATTERN = (
 """How Qwen cuts text into pre-tokens before merging bytes."""
 
 _ANY_CHARACTER = r"[\s\S]"
+
+ENCODING = threading.RLock()
+"""Held while texts are encoded: a call sets how the tokenizer takes special tokens and how it pads, for calls
+of other threads too.
+"""
 
 
 def read_tiktoken(path: str | Path) -> dict[bytes, int]:
@@ -116,7 +123,8 @@ def load_character_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
 
 def encode_text(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
     """Encode text that is only text: a literal `<img>` or `<|im_end|>` in it is spelled out."""
-    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    with ENCODING:
+        ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return ids
 
 

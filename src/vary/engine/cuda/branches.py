@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class RecordedBranches:
     """Computes a model's `branch_runner`: features, tokens and embeddings of images of one size.
 
     A batch of a size that comes for the second time is recorded, and replayed from then on; the parameters
-    are read where they were at that time.
+    are read where they were at that time.  Calls of several threads wait for each other.
 
     Args:
         model: in evaluation mode, on a GPU.
@@ -48,10 +49,11 @@ class RecordedBranches:
         self._model = model
         self._seen: set[tuple[object, ...]] = set()
         self._recordings: OrderedDict[tuple[object, ...], _Recording] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __call__(self, pixels: Tensor, clip_pixels: Tensor | None) -> Found:
         """See `VaryModel.get_image_features`; what is returned stays as it is when others are encoded."""
-        with current(pixels.device):
+        with self._lock, current(pixels.device):
             return self._found(pixels, clip_pixels)
 
     def _found(self, pixels: Tensor, clip_pixels: Tensor | None) -> Found:
@@ -92,7 +94,8 @@ class RecordedBranches:
         with torch.cuda.stream(side):
             self._compute(*images)  # on the stream of the recording
         side.synchronize()
-        with torch.cuda.graph(graph, stream=side):
+        # Other threads may do what they like with the GPU meanwhile.
+        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
             found = self._compute(*images)
         return _Recording(graph, images, found)
 

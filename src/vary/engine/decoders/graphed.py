@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +30,8 @@ RECORDED = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 TOKEN_COST = 0.08
 """Of one more token in a step: on an H100 eight took 1.6 times one, sixteen 1.8 times."""
 
+_RECORDS = threading.Lock()  # all graphs are recorded on one stream
+
 
 @dataclass(slots=True)
 class _Recording:
@@ -41,6 +46,8 @@ class _Recording:
 
 class GraphDecoder:
     """A `Decoder` of the Qwen2 kind on a GPU, in the type of the model's weights; see `decoders.interface`.
+
+    Calls of several threads wait for each other.
 
     Args:
         model: in evaluation mode; its attention and perceptron weights are put together in memory, and it
@@ -82,6 +89,8 @@ class GraphDecoder:
         self._rows: dict[int, int] = {}
         self._lengths: dict[int, int] = {}
         self._opened = 0
+        self._closed: deque[int] = deque()
+        self._lock = threading.Lock()
         self.name = f"recorded graphs ({str(head.dtype).removeprefix('torch.')}, {head.device.type})"
         self.vocabulary_size, self.hidden_size = shape.vocabulary, shape.hidden
         self.context: int | None = shape.context
@@ -101,15 +110,37 @@ class GraphDecoder:
 
     def open(self) -> int:
         """Begins an empty sequence; its number."""
-        self._opened += 1
-        self._rows[self._opened] = self._cache.open()
-        self._lengths[self._opened] = 0
-        return self._opened
+        with self._alone():
+            self._opened += 1
+            self._rows[self._opened] = self._cache.open()
+            self._lengths[self._opened] = 0
+            return self._opened
 
     def close(self, sequence: int) -> None:
-        """Forgets a sequence."""
-        self._cache.close(self._rows.pop(sequence))
-        del self._lengths[sequence]
+        """Forgets a sequence; where a call is under way, when the next one begins.
+
+        The garbage collector may close one, in the middle of a call and in the same thread.
+        """
+        self._closed.append(sequence)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._give_back()
+            finally:
+                self._lock.release()
+
+    def _give_back(self) -> None:
+        """Gives back what closed sequences held."""
+        while self._closed:
+            sequence = self._closed.popleft()
+            self._cache.close(self._rows.pop(sequence))
+            del self._lengths[sequence]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One call at a time: nobody else writes what a replay reads, before its results are out."""
+        with self._lock:
+            self._give_back()
+            yield
 
     def length(self, sequence: int) -> int:
         """How many tokens a sequence holds."""
@@ -129,36 +160,41 @@ class GraphDecoder:
     @torch.inference_mode()
     def read(self, entries: Sequence[Entry]) -> Tensor:
         """Reads new tokens; scores (sum of `scored`, vocabulary_size) in float32, see `Decoder.read`."""
-        for entry in entries:
-            self._reserve(entry.sequence, len(entry.embeddings))
-        self._cache.upload()
-        # Beginning sequences come last: their tokens see each other and nothing else.
-        order = sorted(range(len(entries)), key=lambda number: self._lengths[entries[number].sequence] == 0)
-        rows: list[int] = []
-        positions: list[int] = []
-        fresh: list[tuple[int, int]] = []
-        begins = [0] * len(entries)
-        for number in order:
-            entry = entries[number]
-            begin, count = len(rows), len(entry.embeddings)
-            held = self._lengths[entry.sequence]
-            if held == 0:
-                fresh.append((begin, begin + count))
-            begins[number] = begin
-            rows += [self._rows[entry.sequence]] * count
-            positions += range(held, held + count)
-        embeddings = [entries[number].embeddings.to(self._device, self._dtype) for number in order]
-        x = embeddings[0] if len(embeddings) == 1 else torch.cat(embeddings)
-        wanted = [
-            place
-            for entry, begin in zip(entries, begins, strict=True)
-            for place in range(begin + len(entry.embeddings) - entry.scored, begin + len(entry.embeddings))
-        ]
-        with current(self._device):
-            scores = self._read(x, [rows, positions], tuple(fresh), wanted)
-        for entry in entries:
-            self._lengths[entry.sequence] += len(entry.embeddings)
-        return scores
+        with self._alone():
+            for entry in entries:
+                self._reserve(entry.sequence, len(entry.embeddings))
+            self._cache.upload()
+            # Beginning sequences come last: their tokens see each other and nothing else.
+            order = sorted(
+                range(len(entries)), key=lambda number: self._lengths[entries[number].sequence] == 0
+            )
+            rows: list[int] = []
+            positions: list[int] = []
+            fresh: list[tuple[int, int]] = []
+            begins = [0] * len(entries)
+            for number in order:
+                entry = entries[number]
+                begin, count = len(rows), len(entry.embeddings)
+                held = self._lengths[entry.sequence]
+                if held == 0:
+                    fresh.append((begin, begin + count))
+                begins[number] = begin
+                rows += [self._rows[entry.sequence]] * count
+                positions += range(held, held + count)
+            embeddings = [entries[number].embeddings.to(self._device, self._dtype) for number in order]
+            x = embeddings[0] if len(embeddings) == 1 else torch.cat(embeddings)
+            wanted = [
+                place
+                for entry, begin in zip(entries, begins, strict=True)
+                for place in range(
+                    begin + len(entry.embeddings) - entry.scored, begin + len(entry.embeddings)
+                )
+            ]
+            with current(self._device):
+                scores = self._read(x, [rows, positions], tuple(fresh), wanted)
+            for entry in entries:
+                self._lengths[entry.sequence] += len(entry.embeddings)
+            return scores
 
     @torch.inference_mode()
     def run(
@@ -170,23 +206,26 @@ class GraphDecoder:
         draws: Draws | None = None,
     ) -> tuple[list[list[int]], Tensor]:
         """Reads a token of each sequence, then the next one, and so on; see `RunsAhead.run`."""
-        for sequence in sequences:
-            self._reserve(sequence, steps)
-        self._cache.upload()
-        if list(suppressed) != self._suppressed:
-            self._suppressed = list(suppressed)
-            self._penalty.zero_()[self._suppressed] = -torch.inf
-        where = [
-            [self._rows[sequence] for sequence in sequences],
-            [self._lengths[sequence] for sequence in sequences],
-            list(ids),
-        ]
-        with current(self._device):
-            places = torch.tensor(where, dtype=torch.int32)
-            chosen, chances = self._run(places, steps) if draws is None else self._draw(places, steps, draws)
-        for sequence in sequences:
-            self._lengths[sequence] += steps
-        return chosen.tolist(), chances
+        with self._alone():
+            for sequence in sequences:
+                self._reserve(sequence, steps)
+            self._cache.upload()
+            if list(suppressed) != self._suppressed:
+                self._suppressed = list(suppressed)
+                self._penalty.zero_()[self._suppressed] = -torch.inf
+            where = [
+                [self._rows[sequence] for sequence in sequences],
+                [self._lengths[sequence] for sequence in sequences],
+                list(ids),
+            ]
+            with current(self._device):
+                places = torch.tensor(where, dtype=torch.int32)
+                chosen, chances = (
+                    self._run(places, steps) if draws is None else self._draw(places, steps, draws)
+                )
+            for sequence in sequences:
+                self._lengths[sequence] += steps
+            return chosen.tolist(), chances
 
     def _run(self, where: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """The tokens chosen behind rows, positions, ids (3, B), and their log-probabilities: (B, steps)."""
@@ -290,7 +329,8 @@ class GraphDecoder:
         torch.cuda.current_stream(self._device).wait_stream(beside)
         where.zero_()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # Meanwhile other threads may do what they like with the GPU, but for recording: encode an image, say.
+        with _RECORDS, torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             work(recording)
         self._pool = self._pool or graph.pool()
         recording.replay = graph.replay

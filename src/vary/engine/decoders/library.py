@@ -40,7 +40,8 @@ class LibraryDecoder:
 
     The keys and values of all sequences lie in one tensor a layer, (slots, heads, room, width), whose first
     slots are the open sequences: when one is closed, the last takes its place.  A batch of all sequences thus
-    reads them where they lie; of some of them, copies.  With the last sequence the tensors go.
+    reads them where they lie; of some of them, copies.  With the last sequence the tensors go.  It is for one
+    thread: each reading makes its own.
 
     Args:
         model: in evaluation mode.

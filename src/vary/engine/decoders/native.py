@@ -20,7 +20,8 @@ class NativeDecoder(NativeSequences):
     """A `Decoder` of the Qwen2 kind with packed weights; see `vary.engine.decoders.interface`.
 
     Its arithmetic: integer weights times activations that are rounded to 8 bits for each token and group,
-    summed exactly; everything else in float32; keys and values in float16.
+    summed exactly; everything else in float32.  Keys and values are kept in float16 beside integers, else
+    in float32.
     """
 
     def __init__(self, model: PackedModel, *, threads: int | None = None, kernels: str = "") -> None:
@@ -63,6 +64,7 @@ class NativeDecoder(NativeSequences):
             precision=model.precision.name,
             threads=threads or torch.get_num_threads(),
             kernels=kernels,
+            wide=not model.precision.group,
         )
 
     @property

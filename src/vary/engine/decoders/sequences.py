@@ -23,6 +23,8 @@ memory and more than two for arithmetic.
 class NativeSequences:
     """What every native decoder has in common; `read` and `embed` of `Decoder` are their own.
 
+    Threads may share it, each with sequences of its own: the kernels take one call after the other.
+
     Args:
         shape: of the model.
         layers, norm, head: the weights, which have to outlive this; a head without rows gives the states that
@@ -31,6 +33,9 @@ class NativeSequences:
         threads: that share the work.
         kernels: by name, such as "AVX2"; "" for the best that this processor runs.
         wide: whether keys and values are kept in float32; else in float16.
+
+    Attributes:
+        precision, token_bytes: of the weights; and what the keys and values of a token take.
 
     Raises:
         NativeError: if the kernels are not there or do not run here.
@@ -57,6 +62,7 @@ class NativeSequences:
         self.precision = precision
         self.token_cost = TOKEN_COSTS.get(chosen, 0.3)
         self.vocabulary_size, self.hidden_size = shape.vocabulary, shape.hidden
+        self.token_bytes = 2 * shape.layers * shape.kv_heads * shape.head_dim * (4 if wide else 2)
         self.context: int | None = shape.context
         sizes = Shape(
             *(shape.hidden, shape.layers, shape.heads, shape.kv_heads, shape.head_dim, shape.inner),
@@ -67,7 +73,8 @@ class NativeSequences:
         )
         if not self._handle:
             raise NativeError("not enough memory for a decoder")
-        weakref.finalize(self, self._library.vary_decoder_delete, self._handle)
+        # At the end of the process its memory goes anyhow, and another thread may still read with it.
+        weakref.finalize(self, self._library.vary_decoder_delete, self._handle).atexit = False
 
     @property
     def cache_bytes(self) -> int:

@@ -20,6 +20,7 @@ from vary.engine.light.text import TokenTexts
 from vary.engine.light.vision import Encoded, LightVision
 from vary.engine.light.weights import TEXT, check_shapes, count_weights, expected_shapes, weights_file
 from vary.engine.lines import LineReading, read_batch
+from vary.engine.processors import processors
 
 __all__ = ["LightModel"]
 
@@ -130,10 +131,7 @@ class LightModel:
 def default_threads() -> int:
     """How many threads share the work: what the environment says, or one for each processor that is ours."""
     said = os.environ.get("OMP_NUM_THREADS", "")
-    if said.isdigit() and int(said):
-        return int(said)
-    ours = getattr(os, "sched_getaffinity", None)
-    return len(ours(0)) if ours is not None else os.cpu_count() or 1
+    return int(said) if said.isdigit() and int(said) else processors()
 
 
 class _Lines:

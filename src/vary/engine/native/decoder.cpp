@@ -42,11 +42,13 @@ Decoder::Decoder(const Shape& shape, Weights weights, const Kernels& kernels, in
       scratch_(threads_.count()) {}
 
 int Decoder::open() {
+  const std::lock_guard<ForkSafeMutex> lock(mutex_);
   sequences_.emplace(next_sequence_, Sequence{});
   return next_sequence_++;
 }
 
 void Decoder::close(int sequence) {
+  const std::lock_guard<ForkSafeMutex> lock(mutex_);
   const auto found = sequences_.find(sequence);
   if (found == sequences_.end()) return;
   for (uint16_t* block : found->second.blocks) pool_.give(block);
@@ -54,11 +56,13 @@ void Decoder::close(int sequence) {
 }
 
 int Decoder::length(int sequence) const {
+  const std::lock_guard<ForkSafeMutex> lock(mutex_);
   const auto found = sequences_.find(sequence);
   return found == sequences_.end() ? -1 : found->second.length;
 }
 
 bool Decoder::cut(int sequence, int length) {
+  const std::lock_guard<ForkSafeMutex> lock(mutex_);
   const auto found = sequences_.find(sequence);
   if (found == sequences_.end() || length < 0 || length > found->second.length) return false;
   Sequence& cut = found->second;
@@ -72,6 +76,7 @@ bool Decoder::cut(int sequence, int length) {
 }
 
 bool Decoder::read(const std::vector<Part>& parts, const float* embeddings, float* scores) {
+  const std::lock_guard<ForkSafeMutex> lock(mutex_);
   std::vector<Sequence*> sequences;
   std::vector<Token> tokens;
   std::vector<uint8_t> wanted;
@@ -104,6 +109,11 @@ bool Decoder::read(const std::vector<Part>& parts, const float* embeddings, floa
   }
   for (size_t number = 0; number < parts.size(); number++) sequences[number]->length += parts[number].count;
   return true;
+}
+
+int64_t Decoder::cache_bytes() const {
+  const std::lock_guard<ForkSafeMutex> lock(mutex_);
+  return static_cast<int64_t>(pool_.bytes());
 }
 
 void Decoder::read_some(const std::vector<Sequence*>& sequences, const Token* tokens, int count,

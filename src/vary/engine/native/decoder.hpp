@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "aligned.hpp"
+#include "forks.hpp"
 #include "kernels.hpp"
 #include "matrix.hpp"
 #include "threads.hpp"
@@ -67,6 +68,7 @@ struct Part {
   int32_t sequence, count, scored;
 };
 
+// Any thread may call it at any time: calls wait for each other.
 class Decoder {
  public:
   Decoder(const Shape& shape, Weights weights, const Kernels& kernels, int threads);
@@ -80,7 +82,7 @@ class Decoder {
   bool read(const std::vector<Part>& parts, const float* embeddings, float* scores);
 
   // Of all keys and values, those that are free to be used again too.
-  int64_t cache_bytes() const { return static_cast<int64_t>(pool_.bytes()); }
+  int64_t cache_bytes() const;
 
  private:
   struct Token {
@@ -109,6 +111,7 @@ class Decoder {
   const Shape shape_;
   const Weights weights_;
   const Kernels& kernels_;
+  mutable ForkSafeMutex mutex_;  // guards all that follows
   Threads threads_;
   BlockPool pool_;
   std::unordered_map<int, Sequence> sequences_;

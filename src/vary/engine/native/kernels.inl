@@ -4,8 +4,10 @@
 //   kTile, the tokens that are multiplied with a block at once, so that their sums stay in registers
 //   kLanes; Floats, a vector of kLanes floats, and Integers, of as many 32-bit integers, with arithmetic operators
 //   fma(a, b, c), largest(a, b), to_floats(Integers), to_integers(Floats) to the nearest, absolute(Floats)
-//   load_half(const uint16_t*), store_half(uint16_t*, Floats), store_bytes(int8_t*, Integers)
-//   integer_products<tokens>(matrix, block, rows, token, sums): one block of an integer matrix for some tokens
+//   load_half(const uint16_t*), load_bfloat16(const uint16_t*), store_half(uint16_t*, Floats),
+//   store_bytes(int8_t*, Integers)
+//   integer_products<tokens, blocks>(matrix, block, rows, token, sums): blocks of an integer matrix for some tokens
+//   integer_blocks(tokens), how many blocks at a time are best
 //
 // Sums of products are written with fma and compiled without contraction: nothing is left to the compiler.
 
@@ -103,94 +105,7 @@ static void quantize(const float* row, int columns, int group, int8_t* integers,
   }
 }
 
-constexpr int kVectors = kBlockRows / kLanes;  // of one column of a block
-
-static inline Floats load_weight(const float* from) { return load(from); }
-static inline Floats load_weight(const uint16_t* from) {
-  Integers bits;
-  for (int lane = 0; lane < kLanes; lane++) bits[lane] = static_cast<int32_t>(static_cast<uint32_t>(from[lane]) << 16);
-  Floats value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-template <int kTokens, class Weight>
-static inline void float_products(const Matrix& matrix, int block, const Rows& rows, int token,
-                                  float (*sums)[kBlockRows]) {
-  const Weight* weights = reinterpret_cast<const Weight*>(matrix.values + matrix.block_bytes() * block);
-  const float* values = rows.floats + static_cast<size_t>(token) * rows.stride;
-  Floats total[kTokens][kVectors]{};
-  const size_t stride = rows.stride;
-  for (int k = 0; k < matrix.columns; k++, weights += kBlockRows, values++) {
-    Floats weight[kVectors];
-    for (int v = 0; v < kVectors; v++) weight[v] = load_weight(weights + v * kLanes);
-#pragma GCC unroll 16
-    for (int t = 0; t < kTokens; t++) {
-      const Floats value = all(values[t * stride]);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; v++) total[t][v] = fma(weight[v], value, total[t][v]);
-    }
-  }
-  for (int t = 0; t < kTokens; t++)
-    for (int v = 0; v < kVectors; v++) store(sums[t] + v * kLanes, total[t][v]);
-}
-
-template <int kTokens>
-static inline void products(const Matrix& matrix, int block, const Rows& rows, int token,
-                            float (*sums)[kBlockRows]) {
-  if (is_integer(matrix.kind)) integer_products<kTokens>(matrix, block, rows, token, sums);
-  else if (matrix.kind == Kind::kFloat32) float_products<kTokens, float>(matrix, block, rows, token, sums);
-  else float_products<kTokens, uint16_t>(matrix, block, rows, token, sums);
-}
-
-// The sums of one token and block, and of the values beside them where those are gates, to their place.
-static inline void write_out(const float* sums, const float* values, const Output& output, int token, int block) {
-  const int first = block * kBlockRows, count = output.size - first;
-  float* to = output.values + static_cast<size_t>(token) * output.size + first;
-  const float* bias = output.bias == nullptr ? nullptr : output.bias + first;
-  float part[kBlockRows] = {}, part_bias[kBlockRows] = {};
-  const bool whole = count >= kBlockRows;  // else the last block is filled up, and goes through memory of its own
-  if (!whole && output.then == Then::kAdd) std::memcpy(part, to, sizeof(float) * count);
-  if (!whole && bias != nullptr) bias = static_cast<float*>(std::memcpy(part_bias, bias, sizeof(float) * count));
-  float* place = whole ? to : part;
-  for (int v = 0; v < kBlockRows; v += kLanes) {
-    Floats value = load(sums + v);
-    if (output.then == Then::kSwiGlu) value = value / (exponential(-value) + 1.0f) * load(values + v);
-    else if (output.then == Then::kAdd) value = load(place + v) + value;
-    else if (bias != nullptr) value += load(bias + v);
-    store(place + v, value);
-  }
-  if (!whole) std::memcpy(to, part, sizeof(float) * count);
-}
-
-template <int kTokens>
-static void multiply_some(const Matrix& matrix, const Rows& rows, int token, int block, const Output& output) {
-  alignas(64) float sums[kTokens][kBlockRows], values[kTokens][kBlockRows];
-  products<kTokens>(matrix, block, rows, token, sums);
-  const bool pair = output.then == Then::kSwiGlu;
-  if (pair) products<kTokens>(matrix, block + 1, rows, token, values);
-  for (int t = 0; t < kTokens; t++)
-    write_out(sums[t], values[t], output, token + t, pair ? block / 2 : block);
-}
-
-// The last tokens, fewer than a tile.
-template <int kTokens>
-static void multiply_rest(const Matrix& matrix, const Rows& rows, int tokens, int token, int block,
-                          const Output& output) {
-  if constexpr (kTokens > 0) {
-    if (tokens == kTokens) multiply_some<kTokens>(matrix, rows, token, block, output);
-    else multiply_rest<kTokens - 1>(matrix, rows, tokens, token, block, output);
-  }
-}
-
-static void multiply(const Matrix& matrix, const Rows& rows, int tokens, int first, int last, const Output& output) {
-  const int step = output.then == Then::kSwiGlu ? 2 : 1;
-  for (int block = first; block < last; block += step) {
-    int token = 0;
-    for (; token + kTile <= tokens; token += kTile) multiply_some<kTile>(matrix, rows, token, block, output);
-    multiply_rest<kTile - 1>(matrix, rows, tokens - token, token, block, output);
-  }
-}
+#include "kernels_products.inl"
 
 static void rms_norm(const float* row, const float* weight, int size, float epsilon, float* output) {
   Floats squares{};

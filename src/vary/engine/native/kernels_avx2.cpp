@@ -1,10 +1,12 @@
 // Kernels for x86-64 processors with AVX2, FMA and F16C.
+#include "aligned.hpp"
 #include "kernels_list.hpp"
 
 #if defined(__x86_64__)
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -31,6 +33,9 @@ static inline Integers to_integers(Floats value) { return (Integers)_mm256_cvtps
 static inline Floats absolute(Floats value) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), value); }
 static inline Floats load_half(const uint16_t* from) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+static inline Floats load_bfloat16(const uint16_t* from) {
+  return (Floats)((Integers)_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))) << 16);
 }
 static inline void store_half(uint16_t* to, Floats value) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT));
@@ -141,11 +146,14 @@ static inline void products_of(const Matrix& matrix, int block, const Rows& rows
     for (int h = 0; h < kHalves; h++) std::memcpy(sums[t] + 8 * h, &totals[t][h], 32);
 }
 
-template <int kTokens>
+constexpr int integer_blocks(int) { return 1; }
+
+template <int kTokens, int kBlocks>
 static inline void integer_products(const Matrix& matrix, int block, const Rows& rows, int token,
-                                    float (*sums)[kBlockRows]) {
-  if (matrix.kind == Kind::kInt4) products_of<kTokens, true>(matrix, block, rows, token, sums);
-  else products_of<kTokens, false>(matrix, block, rows, token, sums);
+                                    float (*sums)[kTokens][kBlockRows]) {
+  static_assert(kBlocks == 1);
+  if (matrix.kind == Kind::kInt4) products_of<kTokens, true>(matrix, block, rows, token, *sums);
+  else products_of<kTokens, false>(matrix, block, rows, token, *sums);
 }
 
 #include "kernels.inl"

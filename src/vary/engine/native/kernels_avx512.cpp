@@ -1,4 +1,5 @@
 // Kernels for x86-64 processors with AVX-512 (F, BW, VL) and its vector neural network instructions.
+#include "aligned.hpp"
 #include "kernels_list.hpp"
 
 #if defined(__x86_64__) || defined(VARY_EMULATE_AVX512)
@@ -9,6 +10,7 @@
 #include <immintrin.h>
 #endif
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>

@@ -1,4 +1,5 @@
 // Kernels for 64-bit ARM processors with dot products of bytes (ARMv8.2 and later, all of Apple's).
+#include "aligned.hpp"
 #include "kernels_list.hpp"
 
 #if defined(__aarch64__) && defined(__linux__)
@@ -9,6 +10,7 @@
 
 #include <arm_neon.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -34,6 +36,9 @@ static inline Integers to_integers(Floats value) { return vcvtnq_s32_f32(value);
 static inline Floats absolute(Floats value) { return vabsq_f32(value); }
 static inline Floats load_half(const uint16_t* from) {
   return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from)));
+}
+static inline Floats load_bfloat16(const uint16_t* from) {
+  return (Floats)vshll_n_u16(vld1_u16(from), 16);
 }
 static inline void store_half(uint16_t* to, Floats value) {
   vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32(value)));
@@ -91,11 +96,14 @@ static inline void products_of(const Matrix& matrix, int block, const Rows& rows
     for (int p = 0; p < kParts; p++) vst1q_f32(sums[t] + 4 * p, totals[t][p]);
 }
 
-template <int kTokens>
+constexpr int integer_blocks(int) { return 1; }
+
+template <int kTokens, int kBlocks>
 static inline void integer_products(const Matrix& matrix, int block, const Rows& rows, int token,
-                                    float (*sums)[kBlockRows]) {
-  if (matrix.kind == Kind::kInt4) products_of<kTokens, true>(matrix, block, rows, token, sums);
-  else products_of<kTokens, false>(matrix, block, rows, token, sums);
+                                    float (*sums)[kTokens][kBlockRows]) {
+  static_assert(kBlocks == 1);
+  if (matrix.kind == Kind::kInt4) products_of<kTokens, true>(matrix, block, rows, token, *sums);
+  else products_of<kTokens, false>(matrix, block, rows, token, *sums);
 }
 
 #include "kernels.inl"

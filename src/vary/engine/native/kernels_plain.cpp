@@ -1,9 +1,11 @@
 // Kernels in plain C++ for any processor; also what the others are tested against.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
 
 #include "halves.hpp"
+#include "aligned.hpp"
 #include "kernels_list.hpp"
 
 namespace vary {
@@ -40,6 +42,9 @@ static inline Integers to_integers(Floats value) {
 static inline Floats load_half(const uint16_t* from) {
   return each([&](int lane) { return from_float16(from[lane]); });
 }
+static inline Floats load_bfloat16(const uint16_t* from) {
+  return each([&](int lane) { return from_bfloat16(from[lane]); });
+}
 static inline void store_half(uint16_t* to, Floats value) {
   for (int lane = 0; lane < kLanes; lane++) to[lane] = to_float16(value[lane]);
 }
@@ -47,9 +52,12 @@ static inline void store_bytes(int8_t* to, Integers value) {
   for (int lane = 0; lane < kLanes; lane++) to[lane] = static_cast<int8_t>(value[lane]);
 }
 
-template <int kTokens>
+constexpr int integer_blocks(int) { return 1; }
+
+template <int kTokens, int kBlocks>
 static inline void integer_products(const Matrix& matrix, int block, const Rows& rows, int token,
-                                    float (*sums)[kBlockRows]) {
+                                    float (*sums)[kTokens][kBlockRows]) {
+  static_assert(kBlocks == 1);
   const bool nibbles = matrix.kind == Kind::kInt4;
   const int groups = matrix.groups(), columns = nibbles ? 8 : 4;  // of 64 bytes
   for (int t = 0; t < kTokens; t++) {
@@ -72,7 +80,7 @@ static inline void integer_products(const Matrix& matrix, int block, const Rows&
       for (int row = 0; row < kBlockRows; row++)
         totals[row] = std::fma(static_cast<float>(counts[row]), from_float16(scales[row]) * scale, totals[row]);
     }
-    std::memcpy(sums[t], totals, sizeof totals);
+    std::memcpy((*sums)[t], totals, sizeof totals);
   }
 }
 

@@ -1,5 +1,7 @@
 #include "threads.hpp"
 
+#include "forks.hpp"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -21,69 +23,83 @@ inline void pause() {
 
 Threads::Threads(int count) : count_(count < 1 ? 1 : count) {}
 
-Threads::~Threads() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    stop_ = true;
-  }
-  wake_.notify_all();
-  for (auto& thread : threads_) thread.join();
+Threads::~Threads() { leave_to_the_parent(); }
+
+// In a child the threads that would have to be woken and joined are not there, and a condition variable that they
+// wait for cannot be destroyed: what they shared stays in memory.
+void Threads::leave_to_the_parent() {
+  if (crew_ && crew_->process != forks()) static_cast<void>(crew_.release());
 }
 
-void Threads::start() {
-  for (int thread = 1; thread < count_; thread++) threads_.emplace_back([this, thread] { serve(thread); });
+Threads::Crew& Threads::crew() {
+  leave_to_the_parent();
+  if (!crew_) {
+    crew_ = std::make_unique<Crew>(forks());
+    for (int thread = 1; thread < count_; thread++)
+      crew_->threads.emplace_back([crew = crew_.get(), thread] { crew->serve(thread); });
+  }
+  return *crew_;
 }
 
 void Threads::run_shared(int tasks, Call call, const void* context) {
-  if (threads_.empty()) start();
+  Crew& shared = crew();
   // A thread that comes late to the last job finds its number gone and takes no task of this one by mistake.
-  const uint32_t job = job_.load() + 1;
-  next_task_.store(static_cast<uint64_t>(job) << 32 | static_cast<uint32_t>(tasks));  // nothing to take yet
-  call_.store(call);
-  context_.store(context);
-  tasks_.store(tasks);
-  unfinished_.store(tasks);
-  next_task_.store(static_cast<uint64_t>(job) << 32);
-  job_.store(job);
-  if (asleep_.load() > 0) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    wake_.notify_all();
+  const uint32_t job = shared.job.load() + 1;
+  shared.next_task.store(static_cast<uint64_t>(job) << 32 | static_cast<uint32_t>(tasks));  // nothing to take yet
+  shared.call.store(call);
+  shared.context.store(context);
+  shared.tasks.store(tasks);
+  shared.unfinished.store(tasks);
+  shared.next_task.store(static_cast<uint64_t>(job) << 32);
+  shared.job.store(job);
+  if (shared.asleep.load() > 0) {
+    std::lock_guard<std::mutex> lock(shared.mutex);
+    shared.wake.notify_all();
   }
-  take_tasks(job, 0);
-  for (int spins = 0; unfinished_.load(std::memory_order_acquire) > 0; spins++) {
+  shared.take_tasks(job, 0);
+  for (int spins = 0; shared.unfinished.load(std::memory_order_acquire) > 0; spins++) {
     if (spins < kSpins) pause();
     else std::this_thread::yield();
   }
 }
 
-void Threads::take_tasks(uint32_t job, int thread) {
-  const int tasks = tasks_.load();
-  const Call call = call_.load();
-  const void* context = context_.load();
-  for (uint64_t next = next_task_.load();;) {
-    if (static_cast<uint32_t>(next >> 32) != job || static_cast<int>(next & 0xffffffffu) >= tasks) return;
-    if (!next_task_.compare_exchange_weak(next, next + 1)) continue;
-    call(context, static_cast<int>(next & 0xffffffffu), thread);
-    unfinished_.fetch_sub(1, std::memory_order_release);
-    next = next_task_.load();
+Threads::Crew::~Crew() {
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    stop = true;
+  }
+  wake.notify_all();
+  for (auto& thread : threads) thread.join();
+}
+
+void Threads::Crew::take_tasks(uint32_t number, int thread) {
+  const int last = tasks.load();
+  const Call work = call.load();
+  const void* with = context.load();
+  for (uint64_t next = next_task.load();;) {
+    if (static_cast<uint32_t>(next >> 32) != number || static_cast<int>(next & 0xffffffffu) >= last) return;
+    if (!next_task.compare_exchange_weak(next, next + 1)) continue;
+    work(with, static_cast<int>(next & 0xffffffffu), thread);
+    unfinished.fetch_sub(1, std::memory_order_release);
+    next = next_task.load();
   }
 }
 
-void Threads::serve(int thread) {
+void Threads::Crew::serve(int thread) {
   uint32_t seen = 0;
   for (;;) {
-    for (int spins = 0; job_.load() == seen && !stop_; spins++) {
+    for (int spins = 0; job.load() == seen && !stop; spins++) {
       if (spins < kSpins) {
         pause();
         continue;
       }
-      std::unique_lock<std::mutex> lock(mutex_);
-      asleep_.fetch_add(1);
-      wake_.wait(lock, [&] { return job_.load() != seen || stop_; });
-      asleep_.fetch_sub(1);
+      std::unique_lock<std::mutex> lock(mutex);
+      asleep.fetch_add(1);
+      wake.wait(lock, [&] { return job.load() != seen || stop; });
+      asleep.fetch_sub(1);
     }
-    if (stop_) return;
-    seen = job_.load();
+    if (stop) return;
+    seen = job.load();
     take_tasks(seen, thread);
   }
 }

@@ -1,11 +1,14 @@
 // A few threads that share out small tasks.  They spin for some microseconds between two jobs, as a step of
 // decoding has hundreds of them, and then sleep: where another process holds a core nothing burns it for long.
 // Tasks are taken one by one, so a thread that lost its core leaves the rest of its share to the others.
+//
+// One thread at a time may call `run`.  In the child of a fork() the others are gone, and new ones take their place.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -36,23 +39,33 @@ class Threads {
  private:
   using Call = void (*)(const void*, int, int);
 
+  // The threads of one process, and what they share.
+  struct Crew {
+    const uint32_t process;  // the number of forks before it
+    std::vector<std::thread> threads;
+    std::mutex mutex;
+    std::condition_variable wake;
+    std::atomic<uint32_t> job{0};       // its number; changes when a job is there
+    std::atomic<uint64_t> next_task{0};  // the job's number in the upper half, the next task in the lower
+    std::atomic<int> unfinished{0};
+    std::atomic<int> asleep{0};
+    std::atomic<bool> stop{false};
+    std::atomic<int> tasks{0};
+    std::atomic<Call> call{nullptr};
+    std::atomic<const void*> context{nullptr};
+
+    explicit Crew(uint32_t forks) : process(forks) {}
+    ~Crew();
+    void take_tasks(uint32_t number, int thread);
+    void serve(int thread);
+  };
+
   void run_shared(int tasks, Call call, const void* context);
-  void start();
-  void serve(int thread);
-  void take_tasks(uint32_t job, int thread);
+  Crew& crew();
+  void leave_to_the_parent();
 
   const int count_;
-  std::vector<std::thread> threads_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::atomic<uint32_t> job_{0};       // its number; changes when a job is there
-  std::atomic<uint64_t> next_task_{0};  // the job's number in the upper half, the next task in the lower
-  std::atomic<int> unfinished_{0};
-  std::atomic<int> asleep_{0};
-  std::atomic<bool> stop_{false};
-  std::atomic<int> tasks_{0};
-  std::atomic<Call> call_{nullptr};
-  std::atomic<const void*> context_{nullptr};
+  std::unique_ptr<Crew> crew_;
 };
 
 }  // namespace vary
