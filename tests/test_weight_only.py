@@ -182,14 +182,14 @@ def test_a_ctc_branch_keeps_its_head_whatever_the_language_model_is(tmp_path: Pa
         assert decoder.read([Entry(decoder.open(), decoder.embed([5, 6]), 2)]).shape == (2, 96)
 
 
-def test_one_matrix_is_in_memory_at_a_time(
+def test_one_layer_is_in_memory_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_kernels: None
 ) -> None:
     before: list[weakref.ref[Tensor]] = []
     rounding = weight_only.grouped_tensors
 
     def watched(weights: Tensor, *args: Any) -> dict[str, Tensor]:
-        assert not any(one() is not None for one in before)
+        assert sum(one() is not None for one in before) < 7  # the matrices of a layer
         before.append(weakref.ref(weights))
         return rounding(weights, *args)
 

@@ -293,13 +293,13 @@ def test_killed_half_way(tmp_path: Path, workers: int, length: int | None) -> No
     process.wait()
     finished = shard_bytes(folder)
     assert 2 <= len(finished) < 7, "the process was not killed half-way"
-    for name in finished:
-        assert len(list(read_shard(folder / name))) >= 38, "half a shard has its final name"
     with pytest.raises(DataError, match="not finished"):
         list(read_shards(folder))
     for out in (folder, tmp_path / "straight"):
         subprocess.run(command(out, workers, length=length), check=True, env=environment)
-    assert shard_bytes(folder) == shard_bytes(tmp_path / "straight")
+    whole = shard_bytes(tmp_path / "straight")
+    assert shard_bytes(folder) == whole
+    assert finished.items() <= whole.items(), "half a shard has its final name"
     assert read_manifest(folder) == read_manifest(tmp_path / "straight")
     assert not [entry for entry in os.listdir(folder) if entry.startswith(".")]
 

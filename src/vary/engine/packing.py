@@ -97,7 +97,7 @@ def write_packed(
     mode: int = PRIVATE,
     begun: Callable[[], None] = lambda: None,
 ) -> None:
-    """Packs a language model into a file, one matrix in memory at a time.
+    """Packs a language model into a file; of its packed matrices one is in memory at a time.
 
     Args:
         file, mode, begun: as in `vary.engine.stored_tensors.write_tensors`.
