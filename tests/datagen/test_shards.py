@@ -29,7 +29,6 @@ from vary.datagen.shards import (
     describe_engine,
     read_keyed,
     read_manifest,
-    read_shard,
     read_shards,
     write_shards,
 )
