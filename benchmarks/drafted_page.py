@@ -5,7 +5,8 @@ python benchmarks/drafted_page.py --tokenizer qwen.tiktoken --text FILE [--token
 The weights are random, so the answer is given: the first tokens of a text.  Every step is computed in full,
 and then the given token's score is raised above all others.  Drafts are that text with 3 % of its characters
 wrong: of five, three are replaced, one is lost and one comes with another.  A page is its image, a prompt of
-300 tokens and the answer; settings take turns, and what is printed are medians.
+300 tokens and the answer; settings take turns, and what is printed are medians.  How fast memory was read
+stands beside them, measured before every page: without a draft nothing else counts.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from vary.bench.contestants.vary import NATIVE, Vary
 from vary.bench.contestants.vary_decoders import build_decoder
+from vary.bench.limits import Limits
 from vary.bench.orders import order_of
 from vary.engine.decoders.interface import Decoder, Entry
 from vary.engine.decoding import Prompt, decode
@@ -116,10 +118,12 @@ def measure(args: argparse.Namespace, answer: list[int], text: str, tokenizer: A
         f"3 % wrong, {BURST} in a row": spoilt(text, BURST),
         "the answer itself": text,
     }
+    limits, speeds = Limits(torch.device("cpu")), []
     took: dict[str, list[tuple[float, float]]] = {name: [] for name in guesses}
     uses: dict[str, DraftUse] = {}  # the same in every round
     for _ in range(args.rounds):
         for name, guess in guesses.items():
+            speeds.append(limits.read())
             started = time.perf_counter()
             image = encoder.encode(pixels)[0].float()
             encoded = time.perf_counter()
@@ -133,6 +137,10 @@ def measure(args: argparse.Namespace, answer: list[int], text: str, tokenizer: A
             took[name].append((encoded - started, ended - encoded))
             uses[name] = decoded.use
     print(f"{decoder.name}, {args.vision}, {threads} threads, {len(answer)} tokens, {len(text)} characters")
+    print(
+        f"memory read {statistics.median(speeds) / 1e9:.1f} GB/s "
+        f"({min(speeds) / 1e9:.1f} to {max(speeds) / 1e9:.1f})"
+    )
     print("| draft | image | prompt and answer | page | steps | accepted a step | times no draft |")
     print("|---|---|---|---|---|---|---|")
     base = statistics.median(map(sum, took["no draft"]))
