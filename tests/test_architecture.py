@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "reader": READING | {"assets", "backends", "document_stream", "page_drafts", "page_work"},
     "conversation": READING | {"assets", "assembly", "reader"},
     "configs": set(),
-    "mindocr": READING | {"assets", "assembly", "reader", "conversation", "weights"},
+    "mindocr": READING | {"assets", "assembly", "quantized", "reader", "conversation", "weights"},
     "datagen": {"errors", "inputs"},
     "weights": {"errors", "model"},
     "training": {"errors", "model", "datagen", "inputs.tasks"},

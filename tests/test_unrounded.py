@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import string
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from checkpoints import chat_config, chat_model, chat_processor, native_chat_config
+from vary import unrounded
 from vary.conversation import Conversation
-from vary.engine.native import NativeError
 from vary.engine.sampling import Sampling
+from vary.errors import DeviceError, NativeError
 from vary.memory import memory_needed
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.reader import Reader
@@ -74,7 +78,7 @@ def test_float16_is_the_librarys(folder: Path) -> None:
 
 def test_several_pages_at_once_read_the_same(folder: Path) -> None:
     reader = Reader.load(folder, device="cpu")
-    assert reader._backend.pages_at_once == 4
+    assert reader._backend.pages_at_once(Sampling()) == 4
     together = [found.text for found in reader.read_many([page(seed) for seed in range(5)], task="ocr")]
     assert together == [reader.read(page(seed), task="ocr", batch_size=1).text for seed in range(5)]
 
@@ -84,7 +88,7 @@ def test_several_pages_only_where_they_fit(folder: Path, monkeypatch: pytest.Mon
     longest = reader.decoder.token_bytes * reader.decoder.context
     for pages in (0, 1, 3, 9):
         monkeypatch.setattr("vary.backends.pytorch.available_memory", lambda _, free=pages * longest: free)
-        assert reader._backend.pages_at_once == min(4, max(1, pages))
+        assert reader._backend.pages_at_once(Sampling()) == min(4, max(1, pages))
 
 
 @torch.inference_mode()
@@ -117,10 +121,12 @@ def test_a_tied_head_is_restored(tmp_path: Path) -> None:
 
 def test_beams_are_the_librarys(folder: Path) -> None:
     reader = Reader.load(folder, device="cpu")
-    expected = text(by_the_library(folder), num_beams=2)
-    assert text(reader, num_beams=2) == expected
-    assert reader._backend.parts()["decoder"] == "PyTorch"  # and so it says in the document
-    assert text(reader) == text(by_the_library(folder))
+    plain = by_the_library(folder)
+    for options, name in (({"num_beams": 2}, "PyTorch"), ({}, "native "), ({"num_beams": 2}, "PyTorch")):
+        found = [one.read(page(), task="ocr", max_new_tokens=40, **options) for one in (reader, plain)]
+        assert found[0].text == found[1].text
+        assert found[0].model.settings["decoder"].startswith(name)
+    assert reader._backend.pages_at_once(Sampling(num_beams=2)) == 1
 
 
 def test_conversations(folder: Path) -> None:
@@ -130,12 +136,53 @@ def test_conversations(folder: Path) -> None:
         answers = [chat.ask(question) for chat in chats]
         assert answers[0].ids == answers[1].ids
         assert answers[0].cached_tokens == answers[1].cached_tokens
-    assert reader._backend.parts()["decoder"].startswith("native ")
     for chat in chats:
         chat.sampling = Sampling(num_beams=2)
     answers = [chat.ask("And now?") for chat in chats]
     assert answers[0].ids == answers[1].ids
-    assert reader._backend.parts()["decoder"] == "PyTorch"
+    for chat in chats:
+        chat.sampling = Sampling()
+    answers = [chat.ask("What else?") for chat in chats]
+    assert answers[0].ids == answers[1].ids
+    other = Conversation(reader, page(1), max_new_tokens=20).ask("What is this?")
+    assert (
+        other.ids == Conversation(by_the_library(folder), page(1), max_new_tokens=20).ask("What is this?").ids
+    )
+
+
+def test_threads_of_all_kinds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one brings the library's modules in, others go on reading."""
+    completing = unrounded.complete
+
+    def slowly(*args: Any) -> VaryForConditionalGeneration:
+        time.sleep(0.3)
+        return completing(*args)
+
+    monkeypatch.setattr(unrounded, "complete", slowly)
+    reader, plain = Reader.load(folder, device="cpu"), by_the_library(folder)
+    kinds = [{}, {"num_beams": 2}, {}, {"num_beams": 2}]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda options: [text(reader, **options) for _ in range(3)], kinds))
+    assert found == [[text(plain, **options)] * 3 for options in kinds]
+
+
+def test_modules_that_do_not_fit_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader.load(folder, device="cpu")
+    before = text(reader)
+    monkeypatch.setattr("vary.engine.memory.available_memory", lambda _: 1000)
+    with pytest.raises(DeviceError, match=r"the language model of toy in PyTorch.*0\.0 MB free"):
+        reader.read(page(), task="ocr", num_beams=2)
+    monkeypatch.undo()
+    assert text(reader) == before
+
+
+def test_drafts_are_chosen_by_all_weights(folder: Path) -> None:
+    reader = Reader.load(folder, device="cpu")
+    weights = reader._backend.traits.weights
+    whole = sum(one.numel() for one in by_the_library(folder).model.parameters())
+    assert weights == pytest.approx(whole, rel=0.01)  # rows that fill up the last block count too
+    assert reader.model is not None
+    assert reader._backend.traits.weights == weights
 
 
 def test_without_kernels_a_note_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

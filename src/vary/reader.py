@@ -139,15 +139,16 @@ class Reader:
     def model(self) -> VaryForConditionalGeneration:
         """The checkpoint's model; a reader that did without PyTorch loads it, and reads with it then.
 
-        Where a decoder did without the language model's own modules they are loaded too; with `quantize` on a
-        CPU there are none.
+        Where a decoder did without the language model's own modules they are loaded too, and take their
+        memory besides; with `quantize` on a CPU there are none.
         """
         return self._in_pytorch().whole_model()
 
     def computing(self, sampling: Sampling) -> tuple[VaryForConditionalGeneration, Decoder | None]:
-        """The model and the decoder that follow a sampling, as they are; loads PyTorch as `model` does.
+        """The model and the decoder that follow a sampling; None for the library's.
 
-        Where there is a decoder the model may be without its language model's own modules.
+        It loads PyTorch as `model` does.  Where there is a decoder the model may be without its language
+        model's own modules.
         """
         return self._in_pytorch().computing(sampling)
 
@@ -236,11 +237,15 @@ class Reader:
         apart: Iterable[Iterable[tuple[int, Source]]] = (
             ([one] for one in numbered) if self._reads_lines else [numbered]
         )
-        return (found for some in apart for found in read_together(some, begin, self._parts, progress))
+        return (
+            found
+            for some in apart
+            for found in read_together(some, begin, lambda: self._parts(options), progress)
+        )
 
-    def _parts(self) -> dict[str, str]:
-        """What reads by now."""
-        return self._backend.parts()
+    def _parts(self, options: Mapping[str, Any]) -> dict[str, str]:
+        """What reads with these options by now."""
+        return self._backend.parts(Sampling(num_beams=options.get("num_beams", 1)))
 
     def iter_pages(
         self,
@@ -298,12 +303,12 @@ class Reader:
         for name, value in (("batch_size", batch_size), ("max_new_tokens", max_new_tokens)):
             if value is not None and value < 1:
                 raise VaryError(f"{name} is {value}, expected at least 1")
-        default_batch = LINE_BATCH if self._reads_lines else self._backend.pages_at_once
         resolved = self.resolve_task(task, prompt, language)
         drafts = draft if isinstance(draft, PageDrafts) else self._page_drafts(draft, resolved, num_beams)
         sampling = Sampling(
             temperature, top_k, top_p, repetition_penalty, seed, num_beams, no_repeat_ngram_size
         )
+        default_batch = LINE_BATCH if self._reads_lines else self._backend.pages_at_once(sampling)
         request = Request(resolved, sampling, max_new_tokens, layout)
         if not request.plain:
             self._in_pytorch().check_layout(layout)
@@ -378,7 +383,7 @@ class Reader:
             vary_version=__version__,
             task=task.name,
             prompt="" if self._reads_lines else task.prompt,
-            settings={**self._backend.parts(), **shown},
+            settings={**self._parts(options), **shown},
         )
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from vary.engine.decoders.native import NativeDecoder
+from vary.engine.memory import check_fits
 from vary.engine.precisions import Precision, precision
 from vary.model.modeling import VaryForConditionalGeneration
 from vary.model.partial import TEXT_PREFIXES, complete
 from vary.quantized import kernels_refuse, load_packed
 from vary.weight_only import AtPrecision
-from vary.weights.loading import load_checkpoint, open_checkpoint
-from vary.weights.sources import Source
+from vary.weights.loading import load_checkpoint, open_checkpoint, resolve_checkpoint
+from vary.weights.sources import Source, open_source
 
 __all__ = ["kept_precision", "load_unrounded"]
 
@@ -41,11 +41,12 @@ def load_unrounded(
     Raises:
         CheckpointError: if anything is missing, broken or does not fit.
     """
-    source, processor = open_checkpoint(path, tokenizer=tokenizer, settings=settings)
+    source = open_source(resolve_checkpoint(path), settings=settings)
     kind = kept_precision(source, device, dtype)
     if kind is not None:
+        source, processor = open_checkpoint(path, tokenizer=tokenizer, settings=settings)
         model, decoder = load_packed(source, kind, dtype or source.dtype, stored=False)
-        return AtPrecision(model, processor, decoder, restore=partial(_restore, source, model, decoder))
+        return AtPrecision(model, processor, decoder, restore=partial(_restore, source, model))
     refusal = kernels_refuse(source.config, device)
     notes: tuple[str, ...] = ()
     if refusal is not None and refusal.missing:
@@ -74,8 +75,14 @@ def kept_precision(source: Source, device: torch.device, dtype: torch.dtype | No
     return precision("float32") if wanted == torch.float32 else None
 
 
-def _restore(source: Source, model: VaryForConditionalGeneration, decoder: NativeDecoder) -> None:
-    """Gives the model the language model's own modules, for what the decoder does not follow."""
+def _restore(source: Source, model: VaryForConditionalGeneration) -> VaryForConditionalGeneration:
+    """The whole model, for what the decoder does not follow; DeviceError where there is no memory for it."""
     names = [name for name in source.places if name.startswith(TEXT_PREFIXES)]
-    complete(model, {name: tensor.to(model.dtype) for name, tensor in source.read(names).items()})
-    decoder.alone = False
+    needed = sum(source.info(name).nbytes // source.info(name).dtype.itemsize for name in names)
+    check_fits(
+        needed * model.dtype.itemsize,
+        model.device,
+        f"the language model of {source.path.name} in PyTorch, which beams and the like need besides,",
+        "read without them, or take a larger machine",
+    )
+    return complete(model, {name: tensor.to(model.dtype) for name, tensor in source.read(names).items()})

@@ -51,8 +51,8 @@ class AtPrecision:
         name: what PyTorch computes, for people: "PyTorch int4-g32 (no native kernels)".
         notes: what a user should know about it.
         rounded: whether the language model's weights are not those of the checkpoint any more.
-        restore: gives the model the modules that it does without because of its decoder; None where it has
-            them, or cannot have them.
+        restore: makes a whole model, with the modules that this one does without because of its decoder; None
+            where it has them, or cannot have them.
     """
 
     model: VaryForConditionalGeneration
@@ -61,7 +61,7 @@ class AtPrecision:
     name: str = "PyTorch"
     notes: tuple[str, ...] = ()
     rounded: bool = False
-    restore: Callable[[], None] | None = None
+    restore: Callable[[], VaryForConditionalGeneration] | None = None
 
 
 def load_at_precision(

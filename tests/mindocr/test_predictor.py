@@ -15,7 +15,7 @@ from PIL import Image
 from checkpoints import SPECIAL, chat_config, chat_model, chat_processor
 from factories import tiny_opt_config, tiny_toy_config
 from vary.conversation import Conversation
-from vary.errors import CheckpointError, ContextError, SettingsError, TaskError
+from vary.errors import CheckpointError, ContextError, DeviceError, SettingsError, TaskError
 from vary.mindocr.keys import KEYS
 from vary.mindocr.predictor import CHECKED, Predictor, sampling
 from vary.mindocr.settings import Settings, read_settings
@@ -254,6 +254,36 @@ def test_a_file_of_weights_whose_sizes_only_the_settings_tell(
     assert predictor.reader.model.config.text_config.num_attention_heads == 4
     turn = predictor.conversation(page).ask(QUERY)
     assert (turn.ids, turn.text) == (expected.ids, expected.text)
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [({"num_beams": 2}, "'model.num_beams' is 2"), ({"use_past": False}, "'model.use_past' is")],
+)
+def test_what_quantized_weights_do_not_follow_is_refused_before_loading(
+    said: dict[str, Any],
+    named: str,
+    settings: MakeSettings,
+    tiny_toy_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = settings(**said, checkpoint_name_or_path=str(tiny_toy_folder))
+    with monkeypatch.context() as patched:
+        patched.setattr("vary.mindocr.predictor.kernels_refuse", lambda *_: None)
+        patched.delattr(Reader, "load")
+        with pytest.raises(SettingsError, match=f"{named}.*leave out --quantize"):
+            Predictor.load(asked, device="cpu", quantize="int8")
+    # The kernels do not compute this one, and PyTorch follows everything.
+    predictor = Predictor.load(asked, device="cpu", quantize="int8")
+    assert predictor.reader._backend.parts()["decoder"].startswith("PyTorch int8-g64")
+
+
+def test_a_model_that_does_not_fit_is_refused(
+    settings: MakeSettings, tiny_toy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vary.engine.memory.available_memory", lambda _: 1000)
+    with pytest.raises(DeviceError, match=r"needs about .* of memory, and cpu has 0\.0 MB free"):
+        Predictor.load(settings(checkpoint_name_or_path=str(tiny_toy_folder)), device="cpu")
 
 
 def test_every_checked_key_is_compared() -> None:

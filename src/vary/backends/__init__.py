@@ -81,12 +81,11 @@ class Backend(Protocol):
     def traits(self) -> Traits:
         """What the checkpoint is."""
 
-    @property
-    def pages_at_once(self) -> int:
+    def pages_at_once(self, sampling: Sampling) -> int:
         """How many whole pages are best read together."""
 
-    def parts(self) -> dict[str, str]:
-        """For people: `device`, `dtype`, and what computes `vision` and `decoder`."""
+    def parts(self, sampling: Sampling = ...) -> dict[str, str]:
+        """For people: `device`, `dtype`, and what computes `vision` and, for a sampling, `decoder`."""
 
     def check_layout(self, name: str | None) -> str | None:
         """A layout's name; TaskError if the checkpoint has none of it."""

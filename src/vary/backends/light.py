@@ -12,6 +12,7 @@ from vary.backends import PageReader, Request, Traits
 from vary.backends.answers import RememberedTexts, expected_characters, line_limit, room_for_answer
 from vary.engine.light import LightModel
 from vary.engine.lines import LineReading
+from vary.engine.sampling import Sampling
 from vary.engine.streaming import text_guard
 from vary.errors import NativeError
 from vary.inputs.windows import Window
@@ -37,7 +38,6 @@ class LightBackend:
     """Reads lines with a model of NumPy and native kernels, plainly (see `Request.plain`)."""
 
     notes = ()
-    pages_at_once = 1
 
     def __init__(self, model: LightModel, folder: Path, name: str) -> None:
         self.model, self.folder, self.name = model, folder, name
@@ -66,7 +66,10 @@ class LightBackend:
             weights=settings.weights,
         )
 
-    def parts(self) -> dict[str, str]:
+    def pages_at_once(self, sampling: Sampling) -> int:
+        return 1
+
+    def parts(self, sampling: Sampling | None = None) -> dict[str, str]:
         return {"device": "cpu", "dtype": "float32", "vision": self.model.name, "decoder": self.model.name}
 
     def check_layout(self, name: str | None) -> str | None:

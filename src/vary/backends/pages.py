@@ -17,6 +17,7 @@ from vary.engine.decoding import DecodingLoop, Prompt, RowGuard
 from vary.engine.drafts import TextDraft
 from vary.engine.generation import Generation, end_ids, finished, generate, prompts_of, runs_here
 from vary.engine.lines import LineReading
+from vary.engine.sampling import Sampling
 from vary.errors import DeviceError
 from vary.inputs.windows import Window
 from vary.model.modeling import VaryForConditionalGeneration
@@ -32,9 +33,9 @@ Page = tuple[Window, str]
 class PageModel(Protocol):
     """What the readers of pages ask of the backend; see `vary.backends.pytorch.PyTorchBackend`."""
 
-    model: VaryForConditionalGeneration
     processor: VaryProcessor
-    decoder: Decoder | None
+
+    def computing(self, sampling: Sampling) -> tuple[VaryForConditionalGeneration, Decoder | None]: ...
 
     def encode(self, text: str) -> list[int]: ...
 
@@ -49,7 +50,8 @@ class PageModel(Protocol):
 
 def page_reader(backend: PageModel, request: Request, batch_size: int) -> PageReader:
     """Reads pages one by one where our own loop decodes, else in groups."""
-    kind = JoiningPages if runs_here(backend.model, request.sampling, backend.decoder) else GroupedPages
+    model, decoder = backend.computing(request.sampling)
+    kind = JoiningPages if runs_here(model, request.sampling, decoder) else GroupedPages
     return kind(backend, request, batch_size)
 
 
@@ -57,16 +59,16 @@ class JoiningPages:
     """A `vary.backends.PageReader` of our own loop, which a page joins when another one ends."""
 
     def __init__(self, backend: PageModel, request: Request, batch_size: int) -> None:
-        model = backend.model
+        self._model, decoder = backend.computing(request.sampling)
         self._backend, self._request = backend, request
-        self._decoder = backend.decoder or LibraryDecoder(model)
+        self._decoder = decoder or LibraryDecoder(self._model)
         self._header = backend.processor.answer_header(request.layout)
-        self._eos_ids = end_ids(model)
+        self._eos_ids = end_ids(self._model)
         loop = DecodingLoop(
             self._decoder,
             self._eos_ids,
             request.sampling,
-            suppressed=model.generation_config.suppress_tokens or (),
+            suppressed=self._model.generation_config.suppress_tokens or (),
             draft_cost=self._decoder.token_cost,
         )
         self._batch: ContinuousBatch[Page] = ContinuousBatch(loop, self._prompts, batch_size)
@@ -93,7 +95,7 @@ class JoiningPages:
         inputs, limits, guards = backend.page_inputs([window for window, _ in pages], self._request)
         drafts = [TextDraft(text, backend.encode, backend.decode) if text else None for _, text in pages]
         return prompts_of(
-            backend.model, inputs, limits, guards=guards, drafts=drafts, context=self._decoder.context
+            self._model, inputs, limits, guards=guards, drafts=drafts, context=self._decoder.context
         )
 
 
@@ -127,14 +129,15 @@ class GroupedPages:
     def _read(self, windows: Sequence[Window]) -> list[LineReading]:
         backend = self._backend
         inputs, limits, guards = backend.page_inputs(windows, self._request)
+        model, decoder = backend.computing(self._request.sampling)
         answers = generate(
-            backend.model,
+            model,
             inputs,
             limits,
             sampling=self._request.sampling,
             guards=guards,
             answer_header=backend.processor.answer_header(self._request.layout),
-            decoder=backend.decoder,
+            decoder=decoder,
         )
         return [_reading(answer) for answer in answers]
 

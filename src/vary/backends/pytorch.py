@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -36,6 +37,7 @@ from vary.weights.loading import as_dtype, load_checkpoint, resolve_checkpoint
 
 __all__ = ["PyTorchBackend"]
 
+DEFAULT = Sampling()
 PAGE_TOKENS = 4096
 """New tokens for a whole page, unless the language model's positions end before."""
 GPU_PAGES, NATIVE_PAGES = 8, 4
@@ -78,8 +80,10 @@ class PyTorchBackend:
         self.vision = "PyTorch"
         self.notes: tuple[str, ...] = ()
         self._plain_decoder = "PyTorch"
-        self._rounded = False
-        self._restore: Callable[[], None] | None = None
+        self._rounded = isinstance(decoder, NativeDecoder) and decoder.precision != "float32"
+        self._restore: Callable[[], VaryForConditionalGeneration] | None = None
+        self._whole: VaryForConditionalGeneration | None = None
+        self._restoring = threading.Lock()
         self._where = " with offloaded weights" if offload else ""
         self._texts = RememberedTexts(self._text_of)
 
@@ -129,18 +133,30 @@ class PyTorchBackend:
         """The model with its language model's own modules, which come now if a decoder did without them.
 
         With rounded weights of the native kernels it has none.
+
+        Raises:
+            DeviceError: where there is no memory for them.
         """
-        if self._restore is not None:
-            self._restore()
-            self._restore = None
-        return self.model
+        if self._restore is None:
+            return self.model
+        with self._restoring:  # others go on with the model that they have
+            if self._whole is None:
+                self._whole = self._restore()
+            return self._whole
 
     def computing(self, sampling: Sampling) -> tuple[VaryForConditionalGeneration, Decoder | None]:
-        """The model and the decoder that follow a sampling; from then on, where this one is the library's."""
-        if self._restore is not None and not runs_here(self.model, sampling, self.decoder):
-            self.whole_model()
-            self.decoder = None
-        return self.model, self.decoder
+        """The model and the decoder that follow a sampling; None for the library's.
+
+        Raises:
+            DeviceError: as `whole_model`.
+        """
+        if self._restore is None or self._followed(sampling):
+            return self.model, self.decoder
+        return self.whole_model(), None
+
+    def _followed(self, sampling: Sampling) -> bool:
+        """Whether what decodes here by default follows a sampling."""
+        return runs_here(self.model, sampling, self.decoder)
 
     @property
     def traits(self) -> Traits:
@@ -153,26 +169,28 @@ class PyTorchBackend:
             confidence=config.confidence,
             line_size=config.line_size,
             weights=sum(weight.numel() for weight in self.model.parameters())
-            + sum(layer.in_features * layer.out_features for layer in grouped_linears(self.model)),
+            + sum(layer.in_features * layer.out_features for layer in grouped_linears(self.model))
+            + (self.decoder.weights if isinstance(self.decoder, NativeDecoder) else 0),
         )
 
-    @property
-    def pages_at_once(self) -> int:
+    def pages_at_once(self, sampling: Sampling) -> int:
         """As `Backend.pages_at_once`; PyTorch on a CPU gains nothing from several."""
         if self.device.type == "cuda":
             return GPU_PAGES
-        if not isinstance(self.decoder, NativeDecoder):
+        if not isinstance(self.decoder, NativeDecoder) or not self._followed(sampling):
             return 1
         free = available_memory(self.device)
         longest = self.decoder.token_bytes * (self.decoder.context or PAGE_TOKENS)
         return NATIVE_PAGES if free is None else max(1, min(NATIVE_PAGES, free // longest))
 
-    def parts(self) -> dict[str, str]:
+    def parts(self, sampling: Sampling = DEFAULT) -> dict[str, str]:
+        ours = self._restore is None or self._followed(sampling)
+        decoder = self._plain_decoder if self.decoder is None or not ours else self.decoder.name
         return {
             "device": str(self.device),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "vision": f"{self.vision}{self._where}",
-            "decoder": f"{self._plain_decoder if self.decoder is None else self.decoder.name}{self._where}",
+            "decoder": f"{decoder}{self._where}",
         }
 
     def check_layout(self, name: str | None) -> str | None:
@@ -209,7 +227,6 @@ class PyTorchBackend:
 
     def page_reader(self, request: Request, batch_size: int) -> PageReader:
         """As `Backend.page_reader`."""
-        self.computing(request.sampling)
         return page_reader(self, request, batch_size)
 
     def page_inputs(

@@ -121,7 +121,8 @@ _MODEL = {
     "use_past": Key(
         "yes or no",
         "used",
-        "False computes the whole text again for every token: the same answer, later",
+        "False computes the whole text again for every token: the same answer, later; refused with "
+        "`--quantize` where native kernels decode, as is `num_beams` above 1",
         default=True,
     ),
     "use_flash_attention": Key(

@@ -19,11 +19,12 @@ from vary.inputs.page_image import PageImage
 from vary.inputs.pages import Source
 from vary.mindocr.settings import Settings, find_path
 from vary.model.configuration import VaryConfig
+from vary.quantized import kernels_refuse
 from vary.reader import Reader
 from vary.weights.fetching.store import find
 from vary.weights.formats.processors import TIKTOKEN
 from vary.weights.loading import resolve_checkpoint
-from vary.weights.sources import is_ours
+from vary.weights.sources import is_ours, open_source
 
 __all__ = ["CHECKED", "Predictor", "check_model", "sampling"]
 
@@ -123,6 +124,9 @@ class Predictor:
         if offload:
             check_offload(place)
         checkpoint = resolve_checkpoint(model) if model is not None else _named_checkpoint(settings)
+        told = _told(settings, checkpoint)
+        if quantize is not None:
+            _check_followed(settings, open_source(checkpoint, settings=told).config, place, quantize)
         reader = Reader.load(
             checkpoint,
             device=device,
@@ -130,7 +134,7 @@ class Predictor:
             tokenizer=tokenizer if tokenizer is not None else _named_vocabulary(settings, checkpoint),
             quantize=quantize,
             offload=offload,
-            settings=_told(settings, checkpoint),
+            settings=told,
         )
         return cls(reader, settings, layout=layout, seed=seed)
 
@@ -220,6 +224,23 @@ def check_model(settings: Settings, config: VaryConfig) -> None:
     if wrong:
         raise SettingsError(
             "\n  ".join([f"{settings.source}: these settings are of another checkpoint", *wrong])
+        )
+
+
+def _check_followed(settings: Settings, config: VaryConfig, device: torch.device, quantize: str) -> None:
+    """Raises SettingsError for what the native kernels do not follow, before they pack the weights."""
+    asked = [
+        said
+        for said, wanted in (
+            (f"'model.num_beams' is {settings.num_beams}", settings.num_beams > 1),
+            ("'model.use_past' is False", not settings.use_past),
+        )
+        if wanted
+    ]
+    if asked and kernels_refuse(config, device) is None:
+        raise SettingsError(
+            f"{settings.source}: {' and '.join(asked)}, which the native kernels that decode {quantize} "
+            "weights do not follow; change it, or leave out --quantize"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -82,24 +83,36 @@ def vision_model(
     return model
 
 
-def complete(model: VaryForConditionalGeneration, weights: Mapping[str, Tensor]) -> None:
-    """Gives a model of `vision_model` the language model and the head that it does without.
+def complete(
+    model: VaryForConditionalGeneration, weights: Mapping[str, Tensor]
+) -> VaryForConditionalGeneration:
+    """A whole model around the vision parts of one of `vision_model`, which stays as it is.
 
     Args:
-        model: changed in place.
+        model: whose vision parts, settings and implementations are shared.
         weights: the parameters of `TEXT_PREFIXES`, in the type that they are to have; a tied head has none.
 
     Raises:
         CheckpointError: if weights are missing, unknown or of another shape.
     """
+    prefix, _ = TEXT_PREFIXES
     with torch.device("meta"):
-        whole = VaryForConditionalGeneration(model.config)
-    # Of the vision parts this takes what is there.
-    model.model.language_model = whole.model.language_model
-    model.set_submodule("lm_head", whole.lm_head)
-    state = {**{name: tensor for name, tensor in model.state_dict().items() if not tensor.is_meta}, **weights}
-    table = next(name for name in state if name.endswith("embed_tokens.weight"))
-    fill(model, {**state, "lm_head.weight": weights.get("lm_head.weight", state[table])})
+        fresh = VaryForConditionalGeneration(model.config)
+    text, head = fresh.model.language_model, fresh.lm_head
+    state = {name.removeprefix(prefix): weights[name] for name in weights if name.startswith(prefix)}
+    try:
+        text.load_state_dict(state, strict=True, assign=True)
+        table = text.get_input_embeddings().weight
+        head.load_state_dict({"weight": weights.get("lm_head.weight", table)}, strict=True, assign=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"the weights do not belong to the configuration ({error})") from error
+    _fill_tables(text, text)
+    text.requires_grad_(False).eval()
+    head.requires_grad_(False).eval()
+    whole, inner = copy.copy(model), copy.copy(model.model)
+    inner._modules = {**model.model._modules, "language_model": text}
+    whole._modules = {**model._modules, "model": inner, "lm_head": head}
+    return whole
 
 
 def fill(model: VaryForConditionalGeneration, state: Mapping[str, Tensor]) -> None:
@@ -115,6 +128,13 @@ def fill(model: VaryForConditionalGeneration, state: Mapping[str, Tensor]) -> No
         model.load_state_dict(state, strict=True, assign=True)
     except RuntimeError as error:
         raise CheckpointError(f"the weights do not belong to the configuration ({error})") from error
+    _fill_tables(model, model.model.language_model)
+    model.requires_grad_(False)
+    model.eval()
+
+
+def _fill_tables(model: nn.Module, text: Any) -> None:
+    """Computes the tables of a model that no checkpoint holds; `text` is its language model."""
     for module in model.modules():
         computed = [name for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta]
         if computed == ["position_ids"]:
@@ -123,6 +143,4 @@ def fill(model: VaryForConditionalGeneration, state: Mapping[str, Tensor]) -> No
         elif computed:  # of rotary positions, or of a mask
             assert not list(module.parameters(recurse=False)), f"{type(module).__name__}: {computed}"
             module.to_empty(device="cpu", recurse=False)
-            model.model.language_model._init_weights(module)
-    model.requires_grad_(False)
-    model.eval()
+            text._init_weights(module)

@@ -28,7 +28,7 @@ NATIVE = "native "
 
 
 class Vary:
-    """What `vary read` runs: float weights by torch's modules, int4 and int8 by the native kernels."""
+    """What `vary read` runs: the native kernels on a CPU, recorded graphs or torch's modules elsewhere."""
 
     name = "vary"
 

@@ -68,6 +68,13 @@ class NativeDecoder(NativeSequences):
         )
 
     @property
+    def weights(self) -> int:
+        """How many numbers its matrices and the embedding are, about: as they are filled up."""
+        shape = self._model.shape
+        plans = shape.matrices(self._model.precision).values()
+        return sum(plan.rows * plan.columns for plan in plans) + shape.vocabulary * shape.hidden
+
+    @property
     def weight_bytes(self) -> int:
         """That decoding one token reads."""
         return self._model.weight_bytes
