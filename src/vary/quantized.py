@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -45,6 +46,9 @@ __all__ = [
 LANGUAGE_MODEL = "model.language_model."
 SMALL = 64 << 20
 """A language model with fewer bytes of weights is packed by every process: it takes no time, and no file."""
+
+LAYER = re.compile(r".*\.layers\.\d+\.")
+"""How the names of a layer's tensors begin."""
 
 LOG = logging.getLogger(__name__)
 Made = TypeVar("Made")
@@ -235,10 +239,8 @@ def _together(source: Source, name: str) -> list[str]:
             for other in source.places
             if other.startswith(TEXT_PREFIXES) and len(source.info(other).shape) == 1
         ]
-    layer, found, _ = name.partition(".self_attn.") if ".self_attn." in name else name.partition(".mlp.")
-    if not found:
-        return [name]
-    return [other for other in source.places if other.startswith(f"{layer}.")]
+    layer = LAYER.match(name)
+    return [name] if layer is None else [other for other in source.places if other.startswith(layer[0])]
 
 
 def identity_of(source: Source) -> str:

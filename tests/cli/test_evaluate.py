@@ -92,7 +92,7 @@ def test_options_that_do_not_go_together(vary: Run, suite: Path, tmp_path: Path)
     ran = vary("evaluate", "ocr", suite, "--predictions", tmp_path, "--save-predictions", tmp_path)
     assert ran.code == 2
     assert "--save-predictions has nothing to store" in ran.err
-    for option in (("--draft", "off"), ("--batch-size", 2)):
+    for option in (("--draft", "off"), ("--batch-size", 2), ("--verbose",)):
         ran = vary("evaluate", "ocr", suite, "--predictions", tmp_path, *option)
         assert ran.code == 2
         assert "--predictions are read already" in ran.err

@@ -52,23 +52,29 @@ def page_reader(backend: PageModel, request: Request, batch_size: int) -> PageRe
     """Reads pages one by one where our own loop decodes, else in groups."""
     model, decoder = backend.computing(request.sampling)
     kind = JoiningPages if runs_here(model, request.sampling, decoder) else GroupedPages
-    return kind(backend, request, batch_size)
+    return kind(backend, model, decoder, request, batch_size)
 
 
 class JoiningPages:
     """A `vary.backends.PageReader` of our own loop, which a page joins when another one ends."""
 
-    def __init__(self, backend: PageModel, request: Request, batch_size: int) -> None:
-        self._model, decoder = backend.computing(request.sampling)
-        self._backend, self._request = backend, request
-        self._decoder = decoder or LibraryDecoder(self._model)
+    def __init__(
+        self,
+        backend: PageModel,
+        model: VaryForConditionalGeneration,
+        decoder: Decoder | None,
+        request: Request,
+        batch_size: int,
+    ) -> None:
+        self._backend, self._model, self._request = backend, model, request
+        self._decoder = decoder or LibraryDecoder(model)
         self._header = backend.processor.answer_header(request.layout)
-        self._eos_ids = end_ids(self._model)
+        self._eos_ids = end_ids(model)
         loop = DecodingLoop(
             self._decoder,
             self._eos_ids,
             request.sampling,
-            suppressed=self._model.generation_config.suppress_tokens or (),
+            suppressed=model.generation_config.suppress_tokens or (),
             draft_cost=self._decoder.token_cost,
         )
         self._batch: ContinuousBatch[Page] = ContinuousBatch(loop, self._prompts, batch_size)
@@ -105,8 +111,16 @@ class GroupedPages:
     A group is read when it is complete, or no page is added any more.  Drafts have no effect here.
     """
 
-    def __init__(self, backend: PageModel, request: Request, batch_size: int) -> None:
-        self._backend, self._request, self._size = backend, request, batch_size
+    def __init__(
+        self,
+        backend: PageModel,
+        model: VaryForConditionalGeneration,
+        decoder: Decoder | None,
+        request: Request,
+        batch_size: int,
+    ) -> None:
+        self._backend, self._model, self._decoder = backend, model, decoder
+        self._request, self._size = request, batch_size
         self._waiting: list[Window] = []
         self._done = 0
 
@@ -129,15 +143,14 @@ class GroupedPages:
     def _read(self, windows: Sequence[Window]) -> list[LineReading]:
         backend = self._backend
         inputs, limits, guards = backend.page_inputs(windows, self._request)
-        model, decoder = backend.computing(self._request.sampling)
         answers = generate(
-            model,
+            self._model,
             inputs,
             limits,
             sampling=self._request.sampling,
             guards=guards,
             answer_header=backend.processor.answer_header(self._request.layout),
-            decoder=decoder,
+            decoder=self._decoder,
         )
         return [_reading(answer) for answer in answers]
 

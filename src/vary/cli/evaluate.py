@@ -74,9 +74,9 @@ def _run_ocr(args: argparse.Namespace) -> int:
 
     if args.predictions is not None and args.save_predictions is not None:
         raise console.UsageError("--save-predictions has nothing to store where --predictions are scored")
-    if args.predictions is not None and (args.draft is not None or args.batch_size is not None):
+    if args.predictions is not None and (args.draft is not None or args.batch_size or args.verbose):
         raise console.UsageError(
-            "--draft and --batch-size are for reading, and --predictions are read already"
+            "--draft, --batch-size and --verbose are for reading, and --predictions are read already"
         )
     suite = load_suite(args.folder)
     if args.predictions is not None:

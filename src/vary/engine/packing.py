@@ -62,6 +62,7 @@ def pack_matrix(
     rows, columns = table.shape
     plan = MatrixPlan(rows, columns, kind)
     # PyTorch's memory begins at a multiple of 64 bytes, as the kernels like it.
+    # PyTorch's memory begins at 64 bytes, for the kernels.
     values: Bytes = torch.zeros(plan.value_bytes, dtype=torch.uint8).numpy()
     scales = np.zeros(plan.scale_count, np.float16)
     weigh = None if importance is None else importance.detach().float().contiguous()
